@@ -1,0 +1,55 @@
+# Everything runs in .venv, which `make setup` makes; PYTHON names another interpreter (3.11 or newer) to make it with.
+PYTHON ?= python3
+VENV := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup study test test-slow test-slurm lint bench ui report completion clean clean-runs
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(READY) ## make the environment (.venv) with the package in it
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "study needs Python 3.11 or newer: make PYTHON=python3.12 setup" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(VENV)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+study: $(READY) ## a first comparison on scikit-learn's digits, its report, and how to browse it
+	$(VENV)/python -m study -m +method=finetune,joint,fsgmix,reassure,reassure_soft,arachne seed=0,1 hydra/launcher=joblib
+	$(VENV)/python -m study.report
+	@echo "Browse the runs in MLflow: make ui"
+
+test: $(READY) ## the test suite
+	$(VENV)/python -m pytest
+
+test-slow: $(READY) ## the tests that take minutes (training on MNIST where STUDY_DATA has it)
+	$(VENV)/python -m pytest -m slow
+
+test-slurm: $(READY) ## a sweep through sbatch; needs a SLURM that answers sinfo
+	$(VENV)/python -m pytest -m slurm
+
+lint: $(READY) ## ruff and mypy
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/mypy
+
+bench: $(READY) ## every approach on MNIST/LeNet5, three seeds, against its control; needs MNIST in STUDY_DATA
+	$(VENV)/python -m benchmarks.run
+
+ui: $(READY) ## browse the runs in MLflow (on this machine only)
+	@$(VENV)/python -m study.tracking.serve
+
+report: $(READY) ## tables and plots of what was tracked
+	$(VENV)/python -m study.report
+
+completion: $(READY) ## print what makes bash complete `python -m study`: eval "$$(make -s completion)"
+	@cat conf/completion.bash
+
+clean: ## remove the environment and caches; runs and results stay
+	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache dist
+
+clean-runs: ## remove all runs and results as well
+	find multirun mlruns -mindepth 1 ! -name .gitignore -delete

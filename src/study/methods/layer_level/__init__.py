@@ -1,0 +1,1 @@
+"""Approaches that change or add a layer."""

@@ -1,0 +1,1 @@
+"""Approaches that train the whole model."""

@@ -1,0 +1,244 @@
+"""FSGMix, few-shot guided mix (reconstructed).
+
+Xuhong Ren, Bing Yu, Hua Qi, Felix Juefei-Xu, Zhuo Li, Wanli Xue, Lei Ma, Jianjun Zhao: Few-Shot Guided Mix for DNN
+Repairing, ICSME 2020. The paper's text was not available: this is a reconstruction from AugMix (arXiv 1912.02781), the
+group's follow-up DeepRepair (arXiv 2011.09884) and ArchRepair's use of it as a baseline (10.1145/3585005). What exactly
+guides the mix is our construction.
+Level: model. Needs: images in [0, 1], as grey levels before normalisation; failing repair inputs with their labels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, validate_call
+from torch import Tensor, nn
+from torch.nn import functional
+
+from study.methods.base import FineTuning, Level, NoRepair, Seconds, Unadaptable
+from study.methods.parts.augmix import OPERATORS, REPLACE, draw_mix, mix
+from study.methods.parts.mixing import VIEWS, Mixing, consistency_loss, cosine_sgd
+from study.subject.data.split import Batch, Batches, Split, joined
+from study.subject.prediction import accuracy, predict
+from study.subject.problem import Outline, Problem
+from study.subject.recipe import Auto
+
+ADAM_LR, SGD_LR = 1e-4, 0.01
+
+
+class FSGMix(FineTuning):
+    """Mixes each training image with augmented copies of itself and with a failing image of its class, then fine-tunes.
+
+    The network learns clean images by cross-entropy, and to predict the same for a clean image and two such mixes.
+    """
+
+    level: ClassVar[Level] = "model"
+    source = "Ren et al., Few-Shot Guided Mix for DNN Repairing, ICSME 2020 (reconstructed)"
+
+    @validate_call
+    def __init__(
+        self,
+        *,
+        guide: Literal["chain", "operator", "raw", "none"] = "chain",
+        guide_class: Literal["same", "any"] = "same",
+        shots: Annotated[int, Field(ge=0)] = 0,
+        add_failing: bool = True,
+        width: Annotated[int, Field(ge=1)] = 3,
+        depth: Annotated[int, Field(ge=1)] = 3,
+        severity: Annotated[float, Field(ge=0.1, le=10)] = 3.0,
+        jsd_weight: Annotated[float, Field(ge=0)] = 12.0,
+        optimizer: Literal["adam", "sgd"] | Auto = "auto",
+        lr: Annotated[float, Field(gt=0)] | Auto = "auto",
+        weight_decay: Annotated[float, Field(ge=0)] = 5e-4,
+        batch_size: Annotated[int, Field(ge=1)] | Auto = "auto",
+        epochs: Annotated[int, Field(ge=0)] = 1,
+        patience: Annotated[int, Field(ge=1)] | None = None,
+        tol: Annotated[float, Field(ge=0)] = 0.001,
+        train_fraction: Annotated[float, Field(gt=0, le=1)] = 0.1,
+        max_seconds: Seconds = None,
+    ) -> None:
+        super().__init__(max_seconds=max_seconds)
+        operators = (*OPERATORS, REPLACE) if guide == "operator" else OPERATORS
+        self.mixing = Mixing(width=width, depth=depth, severity=severity, operators=operators)
+        self.guide, self.guide_class, self.shots, self.add_failing = guide, guide_class, shots, add_failing
+        self.jsd_weight, self.tol, self.patience, self.max_epochs = jsd_weight, tol, patience, epochs
+        self.optimizer, self.lr, self.weight_decay = optimizer, lr, weight_decay
+        self.batch_size, self.train_fraction = batch_size, train_fraction
+
+    def check(self, outline: Outline) -> None:
+        if outline.kind != "image":
+            raise Unadaptable(f"needs images: the inputs are {outline.kind}")
+
+    @property
+    def epochs(self) -> int:
+        return self.max_epochs
+
+    def begin(self, problem: Problem) -> None:
+        """Step 1: F, the failing inputs that guide; step 2: the fine-tuning set D'."""
+        super().begin(problem)
+        few = at_most_per_class(problem.repair.labels[problem.failing], self.shots, problem.stream("shots"))
+        self.failing = problem.repair.subset(problem.failing[few], "failing")
+        self.guides = Guides.of(self.failing, problem.outline.num_classes, self.guide_class == "same")
+        parts = [problem.train, self.failing] if self.add_failing else [problem.train]
+        size = problem.recipe.batch_size if self.batch_size == "auto" else self.batch_size
+        self.loader = Sampled(
+            joined("train", parts), int(size), problem.stream("batches"), len(problem.train), self.train_fraction
+        )
+        self.draws, self.mixes = problem.stream("augmentation"), problem.stream("mixes")
+        self.bound = accuracy(problem.faulty, problem.validation) - self.tol
+        self._least_loss, self._epochs_since = math.inf, 0
+
+    def batches(self) -> Sampled:
+        return self.loader
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Step 6: cross-entropy on the clean view, and the consistency of it with two mixes."""
+        clean = batch.inputs
+        if (transform := self.problem.recipe.transform) is not None:
+            clean = transform.apply(clean, transform.draw(clean, self.draws))
+        if not self.jsd_weight:
+            return functional.cross_entropy(self.model(clean), batch.labels)
+        members = batch.indices - len(self.problem.train)
+        views = self.mixed(clean.repeat(VIEWS, 1, 1, 1), batch.labels.repeat(VIEWS), members.repeat(VIEWS))
+        return consistency_loss(self.model, clean, views, batch.labels, self.jsd_weight)
+
+    def mixed(self, images: Tensor, labels: Tensor, members: Tensor) -> Tensor:
+        """Steps 3 to 5: a guided mix of each of `images` [B, C, H, W] with `labels` [B].
+
+        `members` [B]: the image's place in F, negative if it is not one of them.
+        """
+        if self.guide == "none":
+            return self.mixing.view(images, self.mixes)
+        places, guided = self.guides.draw(labels, members, self.mixes)
+        guides = self.failing.fetch(places).inputs
+        if (transform := self.problem.recipe.transform) is not None:
+            guides = transform.apply(guides, transform.draw(guides, self.mixes))
+        guides = torch.where(guided[:, None, None, None], guides, images)
+        if self.guide == "operator":
+            return self.mixing.view(images, self.mixes, replacement=guides)
+        own = images.repeat(self.mixing.width, 1, 1, 1)
+        if self.guide == "raw":
+            chains = torch.cat([self.mixing.chains(own, self.mixes), guides])
+        else:
+            chains = self.mixing.chains(torch.cat([own, guides]), self.mixes)
+        weights, m = draw_mix(len(images), self.mixing.width + 1, self.mixes)
+        return mix(images, chains.view(-1, *images.shape), unguided_left_out(weights.to(images), guided), m)
+
+    def configure_optimizers(self) -> Any:
+        recipe = self.problem.recipe
+        kind = recipe.optimizer if self.optimizer == "auto" else self.optimizer
+        if kind == "sgd":
+            lr = SGD_LR if self.lr == "auto" else self.lr
+            steps = self.max_epochs * len(self.loader)
+            return cosine_sgd(self.model.parameters(), lr, self.weight_decay, steps)
+        if recipe.optimizer == "adam":
+            return recipe.optimiser(self.model.parameters(), None if self.lr == "auto" else self.lr)
+        return torch.optim.Adam(self.model.parameters(), ADAM_LR if self.lr == "auto" else self.lr, fused=True)
+
+    def select(self, epoch: int) -> float:
+        """Step 8: of the epochs that hold the faulty model's validation accuracy, the one with most of F repaired.
+
+        Ties: the higher validation accuracy. An epoch below the bound scores -inf.
+        """
+        validation = self.problem.validation
+        logits = predict(self.model, validation)
+        right = (logits.argmax(1) == validation.labels).double().mean().item()
+        loss = functional.cross_entropy(logits, validation.labels).item()
+        fixed = accuracy(self.model, self.failing)
+        self.record({"validation/accuracy": right, "validation/loss": loss, "repair/fixed": fixed}, self._taken)
+        self._stop_early(loss)
+        return len(self.failing) * fixed + right / 2 if right >= self.bound else -math.inf
+
+    def _stop_early(self, loss: float) -> None:
+        """Stop after `patience` epochs without improvement of the validation loss."""
+        self._epochs_since = 0 if loss < self._least_loss else self._epochs_since + 1
+        self._least_loss = min(self._least_loss, loss)
+        if self.patience is not None and self._epochs_since >= self.patience:
+            self.trainer.should_stop = True
+
+    def repaired(self) -> nn.Module:
+        if self._best is not None and self._best[0] == -math.inf:
+            raise NoRepair(f"every epoch falls below {self.bound:.4f}, the least validation accuracy that `tol` allows")
+        return super().repaired()
+
+
+@dataclass(frozen=True)
+class Guides:
+    """F by true label: `table` [classes, most] of places in F, padded; `counts` [classes]; `rank` [F], place in its row.
+
+    Where a guide may be of any class there is one row, and every image looks it up.
+    """
+
+    table: Tensor
+    counts: Tensor
+    rank: Tensor
+    same_class: bool
+
+    @classmethod
+    def of(cls, failing: Split, classes: int, same_class: bool) -> Guides:
+        """The guides that the failing inputs make, on their device."""
+        rows = failing.labels if same_class else torch.zeros_like(failing.labels)
+        counts = torch.bincount(rows, minlength=classes if same_class else 1)
+        order = rows.argsort(stable=True)
+        starts = counts.cumsum(0) - counts
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(len(order), device=order.device) - starts[rows[order]]
+        table = torch.zeros(len(counts), int(counts.max()), dtype=torch.int64, device=order.device)
+        table[rows, rank] = torch.arange(len(order), device=order.device)
+        return cls(table, counts, rank, same_class)
+
+    def draw(self, labels: Tensor, members: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Step 3: the place in F of a guide for each image, [B], and whether there is one, [B] bool.
+
+        A member of F (`members` >= 0: its place) gets another than itself unless it is alone.
+        """
+        rows = labels if self.same_class else torch.zeros_like(labels)
+        counts = self.counts[rows]
+        excluded = (members >= 0) & (counts > 1)
+        choices = counts - excluded.long()
+        chance = torch.rand(len(labels), generator=generator).to(labels.device)
+        pick = torch.minimum((chance * choices).long(), choices - 1).clamp(min=0)
+        pick = pick + (excluded & (pick >= self.rank[members.clamp(min=0)])).long()
+        return self.table[rows, pick], counts > 0
+
+
+class Sampled(Batches):
+    """Batches over D', newly shuffled at each pass: a `fraction` of the first `train` items, all of the others (F)."""
+
+    def __init__(self, split: Split, size: int, generator: torch.Generator, train: int, fraction: float) -> None:
+        super().__init__(split, size, generator, drop_last=False, within=None)
+        self.train = train
+        self.taken = max(1, round(fraction * train))
+
+    @property
+    def count(self) -> int:
+        return len(self.split) - self.train + self.taken
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = torch.randperm(len(self.split), generator=self.generator)
+        is_train = order < self.train
+        order = order[~is_train | (is_train.cumsum(0) <= self.taken)]
+        for indices in order.split(self.size):
+            yield self.split.fetch(indices)
+
+
+def at_most_per_class(labels: Tensor, shots: int, generator: torch.Generator) -> Tensor:
+    """Indices, ascending, of at most `shots` items of each class, drawn at random; of all items if `shots` is 0."""
+    if not shots:
+        return torch.arange(len(labels), device=labels.device)
+    order = torch.randperm(len(labels), generator=generator).to(labels.device)
+    few = [order[labels[order] == label][:shots] for label in labels.unique()]
+    return torch.cat(few).sort().values
+
+
+def unguided_left_out(weights: Tensor, guided: Tensor) -> Tensor:
+    """Weights [k + 1, B] with the last, the guide's, left out where an image is not `guided` ([B] bool).
+
+    The others divided by their sum are again a Dirichlet draw.
+    """
+    weights = torch.cat([weights[:-1], weights[-1:] * guided])
+    return weights / weights.sum(dim=0)

@@ -1,0 +1,1 @@
+"""Approaches that change single neurons or weights."""

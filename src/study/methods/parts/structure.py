@@ -1,0 +1,167 @@
+"""The structure of a network: its layers in order, what comes before and after one, the chain of its head.
+
+Built on torch.fx. Where a network cannot be traced (control flow that depends on data), its last Linear layer is still
+found by running it once; whatever needs more is Unadaptable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from study.methods.base import Unadaptable
+
+WEIGHTED = (nn.Linear, nn.Conv2d)
+_FUNCTIONS: dict[Any, type[nn.Module]] = {
+    torch.relu: nn.ReLU,
+    functional.relu: nn.ReLU,
+    torch.flatten: nn.Flatten,
+    "relu": nn.ReLU,
+    "flatten": nn.Flatten,
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A Linear or Conv2d layer that runs once per forward pass; `name` as in `named_modules` of the model."""
+
+    name: str
+    module: nn.Module
+    node: fx.Node
+    activated: bool  # a ReLU follows directly
+
+
+class Structure:
+    """The structure of `model`, which must be in eval mode; the parts share their parameters with it.
+
+    Raises Unadaptable where the model cannot be traced.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        try:
+            self.graph = fx.Tracer().trace(model)
+        except Exception as error:  # tracing runs the user's forward on proxies, which may raise anything
+            raise Unadaptable(f"{type(model).__name__} cannot be traced by torch.fx ({error})") from error
+        self.modules = dict(model.named_modules())
+
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """Linear and Conv2d layers in the order they run, those that run more than once left out."""
+        calls = [node for node in self.graph.nodes if node.op == "call_module"]
+        names = [node.target for node in calls]
+        return [
+            Layer(node.target, self.modules[node.target], node, any(_kind(self, user) is nn.ReLU for user in node.users))
+            for node in calls
+            if isinstance(self.modules[node.target], WEIGHTED) and names.count(node.target) == 1
+        ]
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name; raises KeyError if there is none."""
+        return next(layer for layer in self.layers if layer.name == name)
+
+    def prefix(self, node: fx.Node) -> fx.GraphModule:
+        """Maps the model's input to the tensor that enters `node` (its first argument)."""
+        graph, copies = fx.Graph(), {}
+        for current in self.graph.nodes:
+            if current is node:
+                break
+            copies[current] = graph.node_copy(current, lambda old: copies[old])
+        graph.output(copies[node.args[0]])
+        return _assembled(self.model, graph)
+
+    def suffix(self, node: fx.Node) -> fx.GraphModule:
+        """Maps the tensor that enters `node` to the logits.
+
+        Raises Unadaptable where a later layer also needs something computed before `node` (a residual connection).
+        """
+        graph = fx.Graph()
+        copies: dict[fx.Node, fx.Node] = {node.args[0]: graph.placeholder("features")}  # type: ignore[dict-item]
+
+        def copied(old: fx.Node) -> fx.Node:
+            if old not in copies and old.op == "get_attr":
+                copies[old] = graph.node_copy(old)
+            if old not in copies:
+                raise Unadaptable(f"the network cannot be cut in two at {node.target}: a connection passes it by")
+            return copies[old]
+
+        started = False
+        for current in self.graph.nodes:
+            started = started or current is node
+            if started and current.op != "get_attr":
+                copies[current] = graph.node_copy(current, copied)
+        return _assembled(self.model, graph)
+
+    @cached_property
+    def head(self) -> Head:
+        """The longest chain at the end of the network made of Linear, ReLU, LeakyReLU, Flatten, Dropout, BatchNorm1d
+        and Identity; raises Unadaptable where the network does not end in one that holds a Linear layer."""
+        chain: list[fx.Node] = []
+        node = next(node for node in self.graph.nodes if node.op == "output").args[0]
+        while isinstance(node, fx.Node) and _kind(self, node) is not None and len(node.users) == 1:
+            chain.insert(0, node)
+            node = node.args[0] if node.args else None
+        while chain and not isinstance(_module(self, chain[0]), nn.Linear):
+            chain.pop(0)
+        if not chain:
+            raise Unadaptable("the network does not end in a chain with a Linear layer")
+        return Head(chain[0], [_module(self, node) for node in chain])
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a network: it starts at `node` (its first Linear layer) and runs `modules` in order."""
+
+    node: fx.Node
+    modules: list[nn.Module]
+
+
+def last_linear(model: nn.Module, example: Tensor) -> tuple[str, nn.Linear]:
+    """Name and module of the Linear layer that runs last on `example` ([B, ...]), traceable or not.
+
+    Raises Unadaptable if none runs.
+    """
+    seen: list[str] = []
+    hooks = [
+        module.register_forward_hook(lambda *_, name=name: seen.append(name))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    try:
+        with torch.no_grad():
+            model(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not seen:
+        raise Unadaptable("the network has no Linear layer")
+    return seen[-1], model.get_submodule(seen[-1])  # type: ignore[return-value]
+
+
+def _kind(structure: Structure, node: fx.Node) -> type[nn.Module] | None:
+    """The class of head module that a node runs, None for any other operation."""
+    if node.op == "call_module":
+        module = structure.modules[str(node.target)]
+        kinds = (nn.Linear, nn.ReLU, nn.LeakyReLU, nn.Flatten, nn.Dropout, nn.BatchNorm1d, nn.Identity)
+        return next((kind for kind in kinds if isinstance(module, kind)), None)
+    if node.op in ("call_function", "call_method"):
+        return _FUNCTIONS.get(node.target)
+    return None
+
+
+def _module(structure: Structure, node: fx.Node) -> nn.Module:
+    if node.op == "call_module":
+        return structure.modules[str(node.target)]
+    kind = _kind(structure, node)
+    assert kind is not None
+    return kind()
+
+
+def _assembled(model: nn.Module, graph: fx.Graph) -> fx.GraphModule:
+    graph.lint()
+    return fx.GraphModule(model, graph).eval()

@@ -1,0 +1,128 @@
+"""Applying an approach to a problem: the stages in order, the clock, and the rules that hold for every approach."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from study.memory import PeakMemory
+from study.methods.base import Approach, NoRepair, Unadaptable
+from study.storage import weights_hash
+from study.subject.prediction import predict
+from study.subject.problem import Problem
+from study.training import BudgetExceeded, Curve, Curves, Hardware, fit
+
+Outcome = Literal["repaired", "unadaptable", "failure", "corrupted"]
+
+
+@dataclass
+class Repair:
+    """What came of an approach.
+
+    model: the repaired model in eval mode, None unless the outcome is `repaired`; seconds: wall-clock time from
+    "faulty model in memory" to "repaired model returned"; curves: what the stages logged; costs: see
+    `Approach.costs`, peak memory (MiB) and share of changed weights included; changed: whether any weight differs;
+    code: fingerprint of the code that computed it.
+    """
+
+    outcome: Outcome
+    reason: str = ""
+    model: nn.Module | None = None
+    seconds: float = 0.0
+    changed: bool = False
+    curves: dict[str, Curve] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+    pictures: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
+
+
+def repair(approach: Approach, problem: Problem, hardware: Hardware) -> Repair:
+    """Repair the faulty model of `problem`; every end but a crash is a result."""
+    if not len(problem.failing):
+        return Repair("failure", "the model errs on no repair input")
+    before = weights_hash(problem.faulty)
+    curves = Curves()
+    result = Repair("failure", curves=curves.values)
+    start = time.perf_counter()
+    with PeakMemory(problem.device) as memory:
+        try:
+            _run_stages(approach, problem, hardware, curves, start)
+            result.model = approach.repaired()
+            result.outcome = "repaired"
+        except NoRepair as reason:
+            result.reason = str(reason)
+        except Unadaptable as reason:
+            result.outcome, result.reason = "unadaptable", str(reason)
+        except BudgetExceeded as reason:
+            result.outcome, result.reason = "corrupted", str(reason)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            result.outcome, result.reason = "corrupted", f"ran out of memory: {error}"
+    result.seconds = time.perf_counter() - start
+    if weights_hash(problem.faulty) != before:
+        raise RuntimeError(f"{type(approach).__name__} changed the faulty model in place")
+    result.costs = {name: float(value) for name, value in approach.costs().items()} | {"peak_memory": memory.mib}
+    if result.model is not None:
+        result.pictures = approach.pictures()
+        _judge(result, approach, problem)
+    result.curves = dict(curves.values)
+    return result
+
+
+def _run_stages(approach: Approach, problem: Problem, hardware: Hardware, curves: Curves, start: float) -> None:
+    for stage in approach.stages(problem):
+        left = None
+        if approach.max_seconds is not None:
+            left = approach.max_seconds - (time.perf_counter() - start)
+            if left <= 0:
+                raise BudgetExceeded(f"ran over its time budget of {approach.max_seconds:g} s")
+        stage.begin(problem)
+        fit(
+            stage,
+            hardware,
+            loader=stage.batches(),
+            curves=curves,
+            epochs=stage.epochs,
+            steps=stage.steps,
+            seconds=left,
+        )
+
+
+def _judge(result: Repair, approach: Approach, problem: Problem) -> None:
+    """The rules common to all approaches: finite weights, and a failing repair input right afterwards."""
+    model = result.model
+    assert model is not None
+    model.to(problem.device)
+    share = changed_share(problem.faulty, model)
+    result.costs["weights_changed"] = share
+    result.changed = share > 0
+    if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values() if tensor.is_floating_point()):
+        result.outcome, result.reason, result.model = "failure", "its weights are not finite", None
+        return
+    failing = problem.repair.subset(problem.failing)
+    fixed = int((predict(model, failing).argmax(1) == failing.labels).sum())
+    result.costs["repair_set_fixed"] = fixed / len(failing)
+    if not fixed and not approach.unchanged_is_result:
+        result.outcome, result.reason, result.model = "failure", "no failing repair input is right afterwards", None
+
+
+def changed_share(before: nn.Module, after: nn.Module) -> float:
+    """Share of the faulty model's parameters whose value differs afterwards.
+
+    Parts that were put beside the model (a patch network) count as changed weights, as far as there are new tensors.
+    """
+    old = dict(before.named_parameters())
+    new = dict(after.named_parameters())
+    total = sum(tensor.numel() for tensor in old.values())
+    differing = 0
+    for name, tensor in new.items():
+        inner = name if name in old else name.partition(".")[2]
+        same = old.get(inner)
+        differing += tensor.numel() if same is None or same.shape != tensor.shape else int((tensor != same).sum())
+    added = {name: t for name, t in after.named_buffers() if name.partition(".")[2] not in dict(before.named_buffers())}
+    added = {name: t for name, t in added.items() if name not in dict(before.named_buffers())}
+    return (differing + sum(t.numel() for t in added.values())) / total

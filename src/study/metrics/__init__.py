@@ -1,0 +1,1 @@
+"""What changed: metrics that compare the faulty model (before) with the repaired one (after) on the same inputs."""

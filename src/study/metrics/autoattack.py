@@ -1,0 +1,143 @@
+"""AutoAttack's robust accuracy; the one file that knows pyautoattack."""
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import torch
+from pydantic import ConfigDict, Field, validate_call
+from torch import Tensor, nn
+
+from study.metrics.robustness import frozen
+from study.metrics.sampling import draw_sample
+
+if TYPE_CHECKING:
+    from pyautoattack import AutoAttack
+
+# Attacks need at least this many classes to be defined: APGD-T ranks four logits, FAB-T needs a class to choose.
+APGD_TARGETED_CLASSES = 4
+FAB_TARGETED_CLASSES = 3
+MOST_TARGETS = 9
+
+
+def attack_sequence(version: Literal["reduced", "standard"], classes: int) -> list[str]:
+    """The attacks in their order; each sees only the survivors of those before it.
+
+    `standard` is AutoAttack's own sequence, without what too few classes rule out. `reduced` follows APGD-CE with one
+    attack whose loss saturated logits cannot mask: APGD-T, or where it is not defined the FAB that is.
+
+    >>> attack_sequence("reduced", 10), attack_sequence("standard", 2)
+    (['apgd-ce', 'apgd-t'], ['apgd-ce', 'fab', 'square'])
+    """
+    fab = "fab-t" if classes >= FAB_TARGETED_CLASSES else "fab"
+    if classes < APGD_TARGETED_CLASSES:
+        return ["apgd-ce", fab, "square"] if version == "standard" else ["apgd-ce", fab]
+    return ["apgd-ce", "apgd-t", fab, "square"] if version == "standard" else ["apgd-ce", "apgd-t"]
+
+
+class UnitImages(nn.Module):
+    """Presents a model of any box and input shape as what pyautoattack knows: images [N, c, h, w] in [0, 1]."""
+
+    def __init__(self, model: nn.Module, shape: torch.Size, box: tuple[float, float]) -> None:
+        super().__init__()
+        self.model = model
+        self.shape = shape
+        self.low, self.width = box[0], box[1] - box[0]
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Inputs [N, *shape] as unit images [N, 1.., *shape], filled up with axes of size 1 to four."""
+        missing = max(0, 3 - len(self.shape))
+        return ((inputs - self.low) / self.width).reshape(len(inputs), *[1] * missing, *self.shape)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [N, C] of unit images."""
+        logits: Tensor = self.model(images.reshape(len(images), *self.shape) * self.width + self.low)
+        return logits
+
+
+class AutoAttackRobustAccuracy:
+    """Of a sample of all inputs, the share that stays right under AutoAttack in the L-infinity ball.
+
+    Source: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
+    Attacks", ICML 2020. Both models are attacked on the same sample with the same seed.
+
+    Args:
+        version: the attacks, see `attack_sequence`.
+        epsilon: radius in units of the inputs; None: the data set's.
+        samples: inputs attacked at most.
+        batch_size: inputs attacked at a time.
+        steps: iterations of APGD and FAB.
+        queries: queries of Square.
+    """
+
+    name: ClassVar[str] = "robust_accuracy"
+    higher_is_better: ClassVar[bool] = True
+
+    @validate_call(config=ConfigDict(allow_inf_nan=False))
+    def __init__(
+        self,
+        *,
+        version: Literal["reduced", "standard"] = "reduced",
+        epsilon: Annotated[float, Field(gt=0)] | None = None,
+        samples: Annotated[int, Field(ge=1)] = 500,
+        batch_size: Annotated[int, Field(ge=1)] = 250,
+        steps: Annotated[int, Field(ge=1)] = 100,
+        queries: Annotated[int, Field(ge=1)] = 5000,
+    ) -> None:
+        self.version = version
+        self.epsilon = epsilon
+        self.samples = samples
+        self.batch_size = batch_size
+        self.steps = steps
+        self.queries = queries
+
+    def measure(
+        self,
+        before: nn.Module,
+        after: nn.Module,
+        inputs: Tensor,
+        target: Tensor,
+        right: Tensor,
+        generator: torch.Generator,
+        *,
+        box: tuple[float, float],
+        epsilon: float | None,
+    ) -> dict[str, float]:
+        """The robust accuracy "before" and "after"; nothing if there are no inputs. See `ModelMetric.measure`.
+
+        Raises:
+            ValueError: neither the metric nor the data set states a radius.
+        """
+        radius = self.epsilon if self.epsilon is not None else epsilon
+        if radius is None:
+            raise ValueError("AutoAttack needs a radius: set its `epsilon`, since the data set states none")
+        sample = draw_sample(torch.arange(len(target), device=target.device), self.samples, generator)
+        if len(sample) == 0:
+            return {}
+        seed = int(torch.randint(2**31, (), generator=generator))
+        inputs, target = inputs[sample], target[sample]
+        return {
+            when: self._robust_accuracy(UnitImages(model, inputs.shape[1:], box), inputs, target, radius, seed)
+            for when, model in (("before", before), ("after", after))
+        }
+
+    def _robust_accuracy(self, model: UnitImages, inputs: Tensor, target: Tensor, radius: float, seed: int) -> float:
+        images = model.encode(inputs)
+        with torch.no_grad():
+            classes = model(images[:1]).shape[1]
+        suite = self._build(model, classes, radius / model.width, seed, inputs.device)
+        # pyautoattack seeds the global generators; FAB runs `backward`, which would leave gradients on the weights.
+        with frozen(model), torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
+            _, predicted = suite.run_standard_evaluation(images, target, batch_size=self.batch_size)
+        return float((predicted == target).double().mean())
+
+    def _build(self, model: nn.Module, classes: int, radius: float, seed: int, device: torch.device) -> "AutoAttack":
+        # Imported here: the package is needed by this metric alone.
+        from pyautoattack import AutoAttack
+
+        attacks = attack_sequence(self.version, classes)
+        suite = AutoAttack(model, eps=radius, version="custom", attacks=attacks, device=device, seed=seed)
+        # "custom" keeps five restarts and asks for nine target classes whatever the number of classes.
+        suite.apgd.n_restarts = suite.fab.n_restarts = 1
+        suite.apgd_targeted.n_target_classes = suite.fab.n_target_classes = min(MOST_TARGETS, classes - 1)
+        suite.apgd.n_iter = suite.apgd_targeted.n_iter = suite.fab.n_iter = self.steps
+        suite.square.n_queries = self.queries
+        return suite

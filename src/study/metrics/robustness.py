@@ -1,0 +1,150 @@
+"""Projected gradient descent in the L-infinity ball, batched, dropping an input as soon as it is fooled."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal
+
+import torch
+from pydantic import ConfigDict, Field, validate_call
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """No parameter of the model gathers a gradient inside; every flag is put back afterwards."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+def margin_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """The sum over inputs of max_{k != y} z_k - z_y; unlike cross-entropy, its gradient survives saturated logits.
+
+    Source: Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", S&P 2017, section V.A, f_6
+    without its clip.
+
+    Args:
+        logits: [N, C].
+        target: [N] long.
+
+    Returns:
+        Scalar.
+
+    >>> margin_loss(torch.tensor([[4.0, 1.0, 2.0], [0.0, 3.0, 0.0]]), torch.tensor([0, 0]))
+    tensor(1.)
+    """
+    label = target.unsqueeze(1)
+    best_other = logits.scatter(1, label, float("-inf")).amax(dim=1)
+    return (best_other - logits.gather(1, label).squeeze(1)).sum()
+
+
+def cross_entropy_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """The sum over inputs of the cross-entropy; logits [N, C], target [N] long."""
+    return cross_entropy(logits, target, reduction="sum")
+
+
+LOSSES = {"cross_entropy": cross_entropy_loss, "margin": margin_loss}
+
+
+class LinfPGD:
+    """L-infinity PGD with a random start.
+
+    Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, section 2.1.
+    The steps and the step size are foolbox's defaults.
+
+    Args:
+        loss: what the attack climbs.
+        epsilon: radius in units of the inputs; None: the data set's.
+        steps: gradient steps.
+        relative_step: step size as a share of the radius.
+        samples: how many inputs a metric that uses this attack draws at most.
+        batch_size: inputs attacked at a time.
+    """
+
+    @validate_call(config=ConfigDict(allow_inf_nan=False))
+    def __init__(
+        self,
+        *,
+        loss: Literal["cross_entropy", "margin"] = "cross_entropy",
+        epsilon: Annotated[float, Field(gt=0)] | None = None,
+        steps: Annotated[int, Field(ge=1)] = 40,
+        relative_step: Annotated[float, Field(gt=0)] = 0.01 / 0.3,
+        samples: Annotated[int, Field(ge=1)] = 500,
+        batch_size: Annotated[int, Field(ge=1)] = 250,
+    ) -> None:
+        self.loss = loss
+        self.epsilon = epsilon
+        self.steps = steps
+        self.relative_step = relative_step
+        self.samples = samples
+        self.batch_size = batch_size
+
+    def attack(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        *,
+        box: tuple[float, float] = (0.0, 1.0),
+        epsilon: float | None = None,
+    ) -> Tensor:
+        """Which inputs the attack turns wrong, at its start or after any of its steps.
+
+        Args:
+            model: in eval mode; its parameters and their gradients are left as they are.
+            inputs: [N, ...] float, within the box.
+            labels: [N] long.
+            generator: on the CPU, for the random starts.
+            box: the smallest and the largest value that an input can have.
+            epsilon: the data set's radius, used unless the attack was built with its own.
+
+        Returns:
+            [N] bool.
+
+        Raises:
+            ValueError: neither the attack nor the data set states a radius.
+        """
+        radius = self.epsilon if self.epsilon is not None else epsilon
+        if radius is None:
+            raise ValueError("the attack needs a radius: set its `epsilon`, since the data set states none")
+        fooled = torch.ones(len(inputs), dtype=torch.bool, device=inputs.device)
+        with frozen(model), torch.enable_grad():
+            for batch in torch.arange(len(inputs), device=inputs.device).split(self.batch_size):
+                survivors = self._survivors(model, inputs[batch], labels[batch], generator, box, radius)
+                fooled[batch[survivors]] = False
+        return fooled
+
+    def _survivors(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        box: tuple[float, float],
+        radius: float,
+    ) -> Tensor:
+        """Indices into the batch of the inputs that no iterate fools."""
+        lower, upper = (inputs - radius).clamp(min=box[0]), (inputs + radius).clamp(max=box[1])
+        # Drawn on the CPU, for the whole batch at once: the starts depend neither on the device nor on the model.
+        start = torch.rand(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs.device)
+        iterate = (inputs + radius * (2 * start - 1)).clamp(lower, upper)
+        alive = torch.arange(len(inputs), device=inputs.device)
+        for _ in range(self.steps):
+            if len(alive) == 0:
+                return alive
+            iterate.requires_grad_()
+            logits = model(iterate)
+            (gradient,) = torch.autograd.grad(LOSSES[self.loss](logits, labels), iterate)
+            right = logits.argmax(dim=1) == labels
+            alive, labels, lower, upper = alive[right], labels[right], lower[right], upper[right]
+            step = self.relative_step * radius * gradient[right].sign()
+            iterate = (iterate.detach()[right] + step).clamp(lower, upper)
+        with torch.no_grad():
+            return alive[model(iterate).argmax(dim=1) == labels] if len(alive) else alive

@@ -1,0 +1,110 @@
+"""The comparison as one web page that needs nothing but itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from study.report import formats, heat
+from study.report.comparison import LEVELS, Comparison, Figure, Row, Subject
+from study.report.properties import Property
+from study.report.published import CITATION, LINK
+from study.report.tradeoff import plot
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the table as it is written; `sort` is the plain number, empty where there is none.
+
+    `sized` numbers carry a unit each, so their spread goes on a line of its own.
+    """
+
+    text: str
+    sort: str = ""
+    spread: str = ""
+    gain: str = ""
+    gained: bool = True
+    sized: bool = False
+    shade: str = ""
+    best: bool = False
+    masked: bool = False
+    n: int | None = None
+    published: str = ""
+    published_gain: str = ""
+    hint: str = ""
+
+
+def html(comparison: Comparison) -> str:
+    """The page as text."""
+    environment = Environment(
+        loader=PackageLoader("study.report", "template"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    rows = [row for subject in comparison.subjects for row in subject.rows]
+    return environment.get_template("page.html").render(
+        comparison=comparison,
+        cells={subject.name: _cells(subject, comparison.properties) for subject in comparison.subjects},
+        plots=[drawn for drawn in map(plot, comparison.subjects) if drawn],
+        levels=[level for level in LEVELS if any(row.level == level for row in rows)],
+        heading=formats.heading,
+        masked=any(row.masked for row in rows),
+        unchanged=any(row.unchanged for row in rows),
+        with_published=any(row.published for row in rows),
+        left_out=formats.left_out(comparison.left_out) if comparison.left_out else "",
+        citation=CITATION,
+        link=LINK,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _cells(subject: Subject, properties: tuple[Property, ...]) -> Mapping[str, list[Cell]]:
+    """The cells of each row, by the row's name."""
+    colours = {item.key: heat.shades(subject.rows, item) for item in properties}
+    return {
+        row.name: [_cell(row, item, colours[item.key].get(row.name, "")) for item in properties]
+        for row in (subject.faulty, *subject.rows)
+    }
+
+
+def _cell(row: Row, item: Property, shade: str) -> Cell:
+    figure = row.figures.get(item.key)
+    published, published_gain = _published(row, item)
+    if figure is None:
+        reasons = "; ".join(reason for outcome in row.outcomes for reason in outcome.reasons)
+        return Cell(
+            row.word or formats.NOTHING,
+            hint=reasons if row.word else "not measured",
+            published=published,
+            published_gain=published_gain,
+        )
+    return Cell(
+        text=formats.value(figure.mean, item.unit),
+        sort=repr(figure.mean),
+        spread=formats.spread(figure, item.unit),
+        gain="" if figure.gain is None else formats.gain(figure.gain),
+        gained=(figure.gain or 0.0) >= 0,
+        sized=item.unit in ("seconds", "MiB"),
+        shade=shade,
+        best=figure.best,
+        masked=bool(row.masked) and item.key == "attack_success_rate",
+        n=_fewer(row, figure),
+        published=published,
+        published_gain=published_gain,
+    )
+
+
+def _fewer(row: Row, figure: Figure) -> int | None:
+    """Number of seeds behind a figure, where it is not that of the row."""
+    return figure.n if row.repaired and figure.n != row.repaired else None
+
+
+def _published(row: Row, item: Property) -> tuple[str, str]:
+    if row.published is None or item.key not in row.published.figures:
+        return "", ""
+    text = formats.value(row.published.figures[item.key], item.unit)
+    gain = row.published.gains.get(item.key)
+    return text, "" if gain is None else formats.gain(gain)

@@ -1,0 +1,138 @@
+"""From the MLflow store to a table of runs: reads, never writes."""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pandas as pd
+
+from study.errors import Refusal
+from study.report.selection import nearest
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+TAGS = (
+    "method",
+    "level",
+    "dataset",
+    "architecture",
+    "seed",
+    "safeguard",
+    "outcome",
+    "reason",
+    "changed",
+    "gradient_masking",
+    "sweep",
+)
+PAGE = 1000
+"""Runs per request; MLflow's own limit is 50,000."""
+
+
+def read(tracking_uri: str, experiment: str) -> pd.DataFrame:
+    """All finished and crashed runs of an experiment, newest first.
+
+    Returns:
+        One row per run: the TAGS as text (missing ones empty; `changed` and `gradient_masking` as bool), `finished`
+        (False for a crashed run), `ended` (milliseconds since 1970), and one float column per logged metric under its
+        own name (`after/accuracy`; rates in [0, 1], seconds, MiB), NaN where a run lacks it.
+
+    Raises:
+        Refusal: The store or the experiment is missing, unreadable or empty.
+    """
+    client = _client(tracking_uri)
+    rows = [_row(run) for run in _all_runs(client, _experiment_id(client, experiment, tracking_uri))]
+    kept = [row for row in rows if row is not None]
+    if not kept:
+        raise Refusal(f"experiment {experiment!r} in {tracking_uri} holds no finished run yet: run a job first")
+    frame = pd.DataFrame(kept).sort_values("ended", ascending=False, kind="stable", ignore_index=True)
+    metrics = [column for column in frame.columns if "/" in column]
+    return frame.astype(dict.fromkeys(metrics, float))
+
+
+def local_store(home: Path) -> str:
+    """The URI of the store that jobs under `home` write to, whatever characters its path has."""
+    from sqlalchemy import URL
+
+    return URL.create("sqlite", database=str(home / "mlruns" / "mlflow.db")).render_as_string()
+
+
+def _client(tracking_uri: str) -> "MlflowClient":
+    # MLflow reads these when it is imported, and it is imported late because that takes a second or two.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    from mlflow import MlflowClient
+
+    if tracking_uri.startswith("sqlite:///"):
+        return MlflowClient(_read_only(tracking_uri))
+    if tracking_uri.startswith(("http://", "https://")):
+        return MlflowClient(tracking_uri)
+    raise Refusal(f"--tracking-uri: {tracking_uri!r} is neither sqlite:///FILE nor the http:// address of a server")
+
+
+def _read_only(tracking_uri: str) -> str:
+    """The same sqlite store, opened so that nothing can be made or changed (MLflow would create a missing one)."""
+    from sqlalchemy import URL, make_url
+
+    database = Path(make_url(tracking_uri).database or "")
+    if not database.is_file():
+        raise Refusal(
+            f"no MLflow store at {database}: run a job first, or name another store with --tracking-uri or STUDY_HOME"
+        )
+    name = f"file:{quote(str(database.resolve()))}"
+    try:
+        with closing(sqlite3.connect(f"{name}?mode=ro", uri=True)) as connection:
+            connection.execute("SELECT count(*) FROM experiments")
+    except sqlite3.Error as error:
+        raise Refusal(f"{database} cannot be read as an MLflow store: {error}") from error
+    # "+pysqlite" because for plain "sqlite:///" MLflow would take "file:/..." for a relative path and make its folders.
+    url = URL.create("sqlite+pysqlite", database=name, query={"mode": "ro", "uri": "true"})
+    return url.render_as_string()
+
+
+def _experiment_id(client: "MlflowClient", name: str, tracking_uri: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_experiment_by_name(name)
+        names = [] if found else [experiment.name for experiment in client.search_experiments()]
+    except MlflowException as error:
+        reason = shorten(str(error).splitlines()[0], 200, placeholder=" ...")
+        raise Refusal(f"the MLflow store {tracking_uri} does not answer: {reason}") from error
+    if found is None:
+        raise Refusal(f"no experiment {name!r} in {tracking_uri}{nearest(name, names)}")
+    return str(found.experiment_id)
+
+
+def _all_runs(client: "MlflowClient", experiment_id: str) -> "list[Run]":
+    runs: list[Run] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment_id], max_results=PAGE, page_token=token)
+        runs.extend(page)
+        token = page.token
+        if not token:
+            return runs
+
+
+def _row(run: "Run") -> dict[str, object] | None:
+    """None for a run that has not ended, or that no job of this project wrote."""
+    tags = run.data.tags
+    if run.info.status not in ("FINISHED", "FAILED") or not {"method", "dataset"} <= tags.keys():
+        return None
+    finished = run.info.status == "FINISHED"
+    row: dict[str, object] = {tag: tags.get(tag, "") for tag in TAGS}
+    return row | {
+        "safeguard": tags.get("safeguard", "none"),
+        "outcome": tags.get("outcome", "repaired") if finished else "crashed",
+        "changed": tags.get("changed", "true") == "true",
+        "gradient_masking": tags.get("gradient_masking") == "true",
+        "finished": finished,
+        "ended": run.info.end_time or run.info.start_time,
+        **{name: value for name, value in run.data.metrics.items() if "/" in name},
+    }

@@ -1,0 +1,78 @@
+"""Which runs count: those that were asked for, and of repeated jobs the newest."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+
+import pandas as pd
+
+from study.errors import Refusal
+
+SUBJECT = ["dataset", "architecture"]
+IDENTITY = ["method", "dataset", "architecture", "seed", "safeguard"]
+"""Tags that make two runs results of the same job."""
+FAULTY = "none"
+"""The tag `method` of a job that measures the faulty model alone."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Values of a tag that are wanted; empty: all."""
+
+    sweep: tuple[str, ...] = ()
+    dataset: tuple[str, ...] = ()
+    method: tuple[str, ...] = ()
+
+
+def select(runs: pd.DataFrame, filters: Filters) -> pd.DataFrame:
+    """The runs that pass every filter; with a chosen approach stays the faulty model of each subject where it ran.
+
+    Raises:
+        Refusal: A value occurs in no run, or no run passes all filters together.
+    """
+    chosen = runs
+    for field in fields(filters):
+        wanted = getattr(filters, field.name)
+        if not wanted:
+            continue
+        _refuse_unknown(field.name, wanted, set(runs[field.name]) - {""})
+        allowed = chosen[field.name].isin(wanted)
+        if field.name == "method":
+            subjects = chosen.loc[allowed, SUBJECT].drop_duplicates()
+            beside = pd.MultiIndex.from_frame(chosen[SUBJECT]).isin(pd.MultiIndex.from_frame(subjects))
+            allowed |= (chosen["method"] == FAULTY) & beside
+        chosen = chosen[allowed]
+    if chosen.empty:
+        asked = {field.name: getattr(filters, field.name) for field in fields(filters)}
+        words = " ".join(f"--{name} {','.join(values)}" for name, values in asked.items() if values)
+        raise Refusal(f"no run passes all of {words} together")
+    return chosen
+
+
+def _refuse_unknown(tag: str, wanted: Iterable[str], known: set[str]) -> None:
+    for value in wanted:
+        if value not in known:
+            raise Refusal(f"--{tag}: no run has {tag} {value!r}{nearest(value, known)}")
+
+
+def newest(runs: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """One run per job: the newest finished one, or the newest crashed one where none finished.
+
+    Args:
+        runs: As `runs.read` gives them.
+
+    Returns:
+        The runs that count, and how many older finished ones were left out.
+    """
+    ordered = runs.sort_values(["finished", "ended"], ascending=False, kind="stable")
+    current = ordered.drop_duplicates(IDENTITY)
+    return current, int(runs["finished"].sum() - current["finished"].sum())
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a refusal: what may have been meant, or else what there is."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=3, cutoff=0.65)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    return f"; there is {', '.join(names)}" if names else ""

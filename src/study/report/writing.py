@@ -1,0 +1,57 @@
+"""One report, top to bottom: read the store, choose the runs, compare, show, write."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from study.errors import Refusal
+from study.report import page, runs, table, terminal
+from study.report.comparison import compare
+from study.report.selection import Filters, newest, select
+
+
+def write(
+    tracking_uri: str,
+    experiment: str,
+    output: Path,
+    *,
+    filters: Filters | None = None,
+    console: Console | None = None,
+) -> Path:
+    """Write `comparison.csv` and `report.html` into `output`, and print the comparison if a console is given.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        Refusal: The store is missing or holds nothing that the filters ask for, or `output` cannot be written to.
+    """
+    chosen = select(runs.read(tracking_uri, experiment), filters or Filters())
+    current, left_out = newest(chosen)
+    comparison = compare(current, left_out)
+    texts = {"comparison.csv": table.csv(comparison), "report.html": page.html(comparison)}
+    if console is not None:
+        terminal.show(comparison, console)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            _write_whole(output / name, text)
+    except OSError as error:
+        raise Refusal(f"--output: cannot write to {output}: {error.strerror}") from error
+    return output / "report.html"
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """All or nothing: whoever reads `path` finds the old text or the new one, never a part."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        # mkstemp makes files that only their owner may read; a report is to be shared.
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What combines the old and the repaired model after a repair."""

@@ -1,0 +1,161 @@
+"""Files that are never half written, and models that can be read back without pickle.
+
+A model is stored as safetensors (its state) plus a JSON blueprint: the class and the constructor's arguments, nested
+where an argument is a module itself. `build` follows a blueprint only to classes of this package and to those that
+the caller names, so a stored model cannot run foreign code.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from study.errors import Refusal
+
+Blueprint = dict[str, Any]
+"""{"class": dotted name, "arguments": {name: JSON value or Blueprint}}"""
+
+WEIGHTS, BLUEPRINT = "model.safetensors", "model.json"
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader, or a crash, finds the old content or the new one and nothing between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).replace(path)
+
+
+@contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """A temporary folder beside `final` that takes its name when the block ends without an exception."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+    try:
+        yield temporary
+        if final.exists():
+            shutil.rmtree(final)
+        temporary.rename(final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock between processes; it is released by the system if the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process holds `locked(path)` at this moment."""
+    if not path.exists():
+        return False
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def key_of(value: object) -> str:
+    """A short key (20 hexadecimal digits) of a JSON-like value; equal values have equal keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def weights_hash(module: nn.Module) -> str:
+    """Hash of a module's parameters and persistent buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:20]
+
+
+def blueprint_of(module: nn.Module) -> Blueprint:
+    """The blueprint that a module carries; raises TypeError where it has none."""
+    blueprint = getattr(module, "blueprint", None)
+    if blueprint is None:
+        raise TypeError(f"{type(module).__name__} cannot be stored: it has no blueprint")
+    return cast(Blueprint, blueprint)
+
+
+def build(blueprint: Blueprint, allowed: Collection[str] = ()) -> nn.Module:
+    """Build the module of a blueprint, newly initialised.
+
+    Raises Refusal if it names a class that is neither of this package nor in `allowed` (dotted names).
+    """
+    name = blueprint["class"]
+    if not name.startswith("study.") and name not in allowed:
+        raise Refusal(f"the stored model names the class {name}, which is neither of this package nor configured here")
+    module_name, _, class_name = name.rpartition(".")
+    target = getattr(__import__(module_name, fromlist=[class_name]), class_name)
+    if not (isinstance(target, type) and issubclass(target, nn.Module)):
+        raise Refusal(f"the stored model names {name}, which is not a torch module")
+    arguments = {
+        key: build(value, allowed) if isinstance(value, dict) and "class" in value else value
+        for key, value in blueprint["arguments"].items()
+    }
+    module = target(**arguments)
+    if not hasattr(module, "blueprint"):
+        module.blueprint = blueprint
+    return module
+
+
+def save_model(module: nn.Module, folder: Path) -> None:
+    """Store a module's state and blueprint in an existing folder."""
+    save_state(module.state_dict(), folder / WEIGHTS)
+    write_atomically(folder / BLUEPRINT, json.dumps(blueprint_of(module), indent=2))
+
+
+def load_model(folder: Path, allowed: Collection[str] = ()) -> nn.Module:
+    """The module that `save_model` stored, in eval mode; `allowed`: see `build`."""
+    module = build(json.loads((folder / BLUEPRINT).read_text()), allowed)
+    module.load_state_dict(load_file(folder / WEIGHTS))
+    return module.eval()
+
+
+def save_state(state: dict[str, Tensor], path: Path) -> None:
+    """Store tensors as safetensors (contiguous copies: shared and strided tensors are refused by the format)."""
+    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Tensor]:
+    """A state dict from a safetensors or a plain torch file; a pickle that would run code is refused, not run.
+
+    A Lightning-like checkpoint (`{"state_dict": ...}`) is unwrapped. Raises Refusal if there is nothing usable.
+    """
+    if not path.is_file():
+        raise Refusal(f"faulty.checkpoint={path}: there is no such file")
+    try:
+        content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (SafetensorError, Exception) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise Refusal(
+            f"faulty.checkpoint={path}: neither a safetensors file nor a plain state dict "
+            f"(pickles that could run code are not opened): {first_line}"
+        ) from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise Refusal(f"faulty.checkpoint={path}: holds no state dict (names and tensors)")
+    return content

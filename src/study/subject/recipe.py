@@ -1,0 +1,49 @@
+"""How a faulty model is trained: optimiser, batch size, epochs and augmentation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+from study.subject.augmentation import Augmentation, augmentation
+
+Auto = Literal["auto"]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class Recipe:
+    """A training recipe; `auto` stands for what the data set usually takes (see `resolved`).
+
+    checkpoint: file of weights that replace training (safetensors or a plain state dict), or None.
+    """
+
+    checkpoint: str | None = None
+    epochs: Annotated[int, Field(ge=0, le=10_000)] | Auto = "auto"
+    optimizer: Literal["adam", "sgd"] | Auto = "auto"
+    lr: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
+    batch_size: Annotated[int, Field(ge=1)] | Auto = "auto"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    augmentation: Literal["none", "crop", "crop_flip"] | Auto = "auto"
+
+    def resolved(self, usual: Mapping[str, Any]) -> Recipe:
+        """This recipe with each `auto` replaced by the value in `usual`."""
+        filled = {name: usual[name] for name, value in dataclasses.asdict(self).items() if value == "auto"}
+        return dataclasses.replace(self, **filled)
+
+    def optimiser(self, parameters: Iterable[Tensor], lr: float | None = None) -> torch.optim.Optimizer:
+        """The recipe's optimiser over `parameters`, at the recipe's learning rate unless `lr` is given."""
+        rate = float(self.lr) if lr is None else lr
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, rate, momentum=self.momentum, weight_decay=self.weight_decay, fused=True)
+        return torch.optim.Adam(parameters, rate, weight_decay=self.weight_decay, fused=True)
+
+    @property
+    def transform(self) -> Augmentation | None:
+        """The random transform of training inputs, None without one."""
+        return augmentation(str(self.augmentation))

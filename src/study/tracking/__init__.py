@@ -1,0 +1,1 @@
+"""Where it is recorded: result files, and MLflow."""

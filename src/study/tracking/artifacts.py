@@ -1,0 +1,134 @@
+"""What a job leaves behind beside its numbers: configuration, environment, predictions, pictures, weights."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import torch
+import yaml
+from pyarrow import parquet
+from torch import Tensor
+
+from study.storage import new_folder
+from study.subject.data.module import DataModule
+from study.tracking.pictures import confusion, gallery
+
+PACKAGES = ("study", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "mlflow", "numpy")
+GALLERY_LIMIT = 24
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the artifacts of a job are made from.
+
+    before, after: logits [N, C] of the faulty and the measured model on the test split, None where nothing was run;
+    repair_folder: where the repaired model is kept, None without one; keys: of the job, the repair and the faulty model.
+    """
+
+    data: DataModule
+    before: Tensor | None
+    after: Tensor | None
+    repair_folder: Path | None
+    config: Mapping[str, Any]
+    overrides: list[str]
+    keys: Mapping[str, str]
+
+
+def write_artifacts(folder: Path, evidence: Evidence) -> None:
+    """Fill a job's artifact folder; it takes its name when it is complete."""
+    with new_folder(folder) as new:
+        (new / "config.yaml").write_text(yaml.safe_dump(dict(evidence.config), sort_keys=False))
+        (new / "overrides.yaml").write_text(yaml.safe_dump(evidence.overrides))
+        (new / "environment.json").write_text(json.dumps(environment(), indent=2))
+        keys = {**evidence.keys, "split": evidence.data.split_hash, "data": evidence.data.fingerprint}
+        (new / "keys.json").write_text(json.dumps(keys, indent=2))
+        if evidence.repair_folder is not None:
+            _copy_repair(evidence.repair_folder, new)
+        if evidence.before is not None:
+            after = evidence.before if evidence.after is None else evidence.after
+            _write_predictions(new / "predictions.parquet", evidence.data, evidence.before, after)
+            _draw(new, evidence.data, evidence.before.argmax(1).cpu(), after.argmax(1).cpu())
+
+
+def environment() -> dict[str, Any]:
+    """The machine and the versions of what a result depends on."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed as a package"
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "packages": versions,
+        "git_commit": git_commit(),
+    }
+
+
+def git_commit() -> str | None:
+    """Commit of the repository that this code runs from, None where it is none."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
+def _copy_repair(source: Path, folder: Path) -> None:
+    """The repaired model, and the pictures that the approach drew."""
+    (folder / "repaired").mkdir()
+    for file in source.glob("model.*"):
+        shutil.copyfile(file, folder / "repaired" / file.name)
+    for picture in source.glob("*.png"):
+        shutil.copyfile(picture, folder / picture.name)
+
+
+def _write_predictions(path: Path, data: DataModule, before: Tensor, after: Tensor) -> None:
+    """One row per test input: its place in the data set, label, group, and both models' answers and confidences."""
+    test = data.splits["test"]
+    columns = {
+        "item": data.indices["test"].tolist(),
+        "label": test.labels.tolist(),
+        "before": before.argmax(1).tolist(),
+        "after": after.argmax(1).tolist(),
+        "before_confidence": before.softmax(1).amax(1).tolist(),
+        "after_confidence": after.softmax(1).amax(1).tolist(),
+    }
+    if test.groups is not None:
+        columns["group"] = test.groups.tolist()
+    parquet.write_table(pyarrow.table(columns), path)
+
+
+def _draw(folder: Path, data: DataModule, before: Tensor, after: Tensor) -> None:
+    """Confusion matrices, and for images a gallery of the inputs whose answer became right or wrong."""
+    test = data.splits["test"]
+    labels, names = test.labels.cpu(), data.class_names
+    (folder / "confusion.png").write_bytes(confusion(before, after, labels, names))
+    if data.kind != "image":
+        return
+    for which, chosen in {
+        "fixed": (before != labels) & (after == labels),
+        "broken": (before == labels) & (after != labels),
+    }.items():
+        places = chosen.nonzero().flatten()[:GALLERY_LIMIT]
+        if len(places):
+            inputs = test.fetch(places).inputs.cpu()
+            picture = gallery(inputs, labels[places], before[places], after[places], names, which=which)
+            (folder / f"{which}.png").write_bytes(picture)

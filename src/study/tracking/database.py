@@ -1,0 +1,76 @@
+"""What is asked of MLflow's sqlite database without importing MLflow, which takes a second.
+
+The three tables read here (experiments, runs, tags) have kept their columns since MLflow 1; only `relocate` writes.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from study.errors import Refusal
+
+RECORDED = """
+    SELECT tags.value, runs.start_time, runs.status FROM runs
+    JOIN experiments USING (experiment_id) JOIN tags USING (run_uuid)
+    WHERE experiments.name = ? AND tags.key = 'key' AND runs.lifecycle_stage = 'active'
+    AND runs.status IN ('FINISHED', 'FAILED')
+"""
+BUSY_SECONDS = 20
+"""How long to wait for another process's write; MLflow's own value."""
+
+
+def is_finished(database: Path, experiment: str, key: str) -> bool:
+    """Whether a FINISHED run carries this key; False where there is no store yet."""
+    query = RECORDED + "AND runs.status = 'FINISHED' AND tags.value = ?"
+    return bool(_rows(database, query + " LIMIT 1", experiment, key))
+
+
+def recorded(database: Path, experiment: str) -> set[tuple[str, int]]:
+    """(key, start in milliseconds since 1970) of every run that has ended."""
+    return {(str(key), int(str(start))) for key, start, _ in _rows(database, RECORDED, experiment)}
+
+
+def artifact_location(database: Path, experiment: str) -> str | None:
+    """Where the experiment says that its artifacts are, None where there is no such experiment yet."""
+    rows = _rows(database, "SELECT artifact_location FROM experiments WHERE name = ?", experiment)
+    return str(rows[0][0]) if rows else None
+
+
+def experiment_id(database: Path, experiment: str) -> str | None:
+    """MLflow's id of an experiment, None where there is none of that name yet."""
+    rows = _rows(database, "SELECT experiment_id FROM experiments WHERE name = ?", experiment)
+    return str(rows[0][0]) if rows else None
+
+
+def relocate(database: Path, old: str, new: str) -> None:
+    """Point all experiments and runs whose artifacts were under `old` to `new`: the folder was moved."""
+    with closing(sqlite3.connect(database, timeout=BUSY_SECONDS)) as connection, connection:
+        connection.execute("UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (new, old))
+        connection.execute(
+            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE substr(artifact_uri, 1, ?) = ?",
+            (new, len(old) + 1, len(old) + 1, f"{old}/"),
+        )
+
+
+def _rows(database: Path, query: str, *values: str) -> list[tuple[object, ...]]:
+    """The rows of a query, none where the store or its tables have not been made yet; nothing is ever created."""
+    if not database.is_file():
+        return []
+    with _readable(database) as connection:
+        try:
+            return connection.execute(query, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return []
+            raise Refusal(f"{database} cannot be read as an MLflow store: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise Refusal(f"{database} is not an MLflow store: {error}") from error
+
+
+@contextmanager
+def _readable(database: Path) -> Iterator[sqlite3.Connection]:
+    name = f"file:{quote(str(database))}?mode=ro"
+    with closing(sqlite3.connect(name, uri=True, timeout=BUSY_SECONDS)) as connection:
+        yield connection

@@ -1,0 +1,80 @@
+"""One job's result as one flat MLflow run."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from study.tracking.result import Result
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+FORBIDDEN = re.compile(r"[^\w\-./: ]")
+"""Characters that MLflow refuses in names of tags, params and metrics."""
+
+
+def milliseconds(seconds: float) -> int:
+    """MLflow's unit of time."""
+    return round(seconds * 1000)
+
+
+def write_run(client: MlflowClient, experiment_id: str, result: Result, artifacts: Path) -> str:
+    """Write a result and the files in `artifacts`; returns the run's id.
+
+    The status comes last, so that a run which was interrupted is never taken for a whole one; on an exception the run
+    is deleted again.
+    """
+    from mlflow.entities import Param
+
+    run = client.create_run(experiment_id, milliseconds(result.started), _tags(result), result.run_name)
+    try:
+        params = [Param(_name(name), value) for name, value in result.params.items()]
+        client.log_batch(run.info.run_id, metrics=_metrics(result), params=params)
+        if artifacts.is_dir():
+            client.log_artifacts(run.info.run_id, str(artifacts))
+        client.set_terminated(run.info.run_id, result.status, milliseconds(result.ended))
+    except BaseException:
+        # If the store takes nothing any more, the run stays RUNNING, which nobody counts and the next write removes.
+        with contextlib.suppress(Exception):
+            client.delete_run(run.info.run_id)
+        raise
+    return str(run.info.run_id)
+
+
+def _tags(result: Result) -> dict[str, str]:
+    tags = {_name(name): value for name, value in result.tags.items()}
+    tags |= {"key": result.key, "mlflow.source.name": "study", "mlflow.source.type": "LOCAL", "mlflow.user": _user()}
+    if commit := tags.get("git_commit"):
+        tags["mlflow.source.git.commit"] = commit
+    return {"run_type": "job", **tags}
+
+
+def _metrics(result: Result) -> list[Metric]:
+    """Final values at step 0 and the curves' points, all stamped with the end of the job."""
+    from mlflow.entities import Metric
+
+    ended = milliseconds(result.ended)
+    final = [Metric(_name(name), value, ended, 0) for name, value in result.metrics.items()]
+    points = [
+        Metric(_name(name), value, ended, step)
+        for name, curve in result.curves.items()
+        for step, value in curve
+        if name not in result.metrics
+    ]
+    return final + points
+
+
+def _name(name: str) -> str:
+    return FORBIDDEN.sub("_", name)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user id has no name
+        return "unknown"

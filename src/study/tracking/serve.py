@@ -1,0 +1,156 @@
+"""`python -m study.tracking.serve`: MLflow's own UI on the local store, on loopback only, at ready-made views."""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from types import FrameType
+
+from study.errors import Refusal
+from study.tracking.database import experiment_id
+from study.tracking.store import Store
+from study.tracking.view import TAGS, link
+
+HOST = "127.0.0.1"
+FIRST_PORT, TRIED_PORTS = 5000, 50
+START_SECONDS = 120
+"""How long the server may take to answer; some five seconds on an idle machine."""
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # otherwise 10 processes and 2.4 GB instead of 2 and 0.5
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code of the server, 0 after Ctrl-C, 2 after one sentence on stderr where there is nothing to serve."""
+    options = _parser().parse_args(arguments)
+    store = Store(experiment=options.experiment)
+    try:
+        command, address, found = _prepare(store, options.port)
+    except Refusal as refusal:
+        print(refusal, file=sys.stderr)
+        return 2
+    if sentence := store.moved():
+        print(f"Pictures and models will be missing: {sentence}")
+    return _serve(command, address, found)
+
+
+def _prepare(store: Store, port: int | None) -> tuple[list[str], str, str]:
+    """The server's command line, its address and the experiment's id.
+
+    Raises:
+        Refusal: There is no store or no experiment, or the port is taken.
+    """
+    if store.database is None or not store.database.is_file():
+        raise Refusal(f"no MLflow store at {store.database} yet: `make study` makes one, or any job does")
+    found = experiment_id(store.database, store.experiment)
+    if found is None:
+        raise Refusal(f"no experiment {store.experiment!r} in {store.database} yet: `make study` makes one")
+    chosen = free_port() if port is None else port
+    if port is not None and not _is_free(port):
+        raise Refusal(f"--port {port} is taken: leave it out to get the next free one")
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", HOST, "--port", str(chosen)]
+    command += ["--backend-store-uri", store.uri, "--default-artifact-root", str(store.artifacts)]
+    command += ["--uvicorn-opts", "--log-level warning"]
+    return command, f"http://{HOST}:{chosen}", found
+
+
+def _serve(command: list[str], address: str, experiment: str) -> int:
+    """Run the server until it ends, or until Ctrl-C or SIGTERM, which stop it with all its workers."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    server = subprocess.Popen(command, env=os.environ | ENVIRONMENT, start_new_session=True)
+    try:
+        print(f"Starting MLflow at {address} ...", flush=True)
+        if _answers(address, server):
+            _write_views(address, experiment)
+            print(f"  by method, averaged over seeds: {link(address, experiment, 'by_method')}")
+            print(f"  the same as charts:             {link(address, experiment, 'by_method', charts=True)}")
+            print(f"  every run:                      {link(address, experiment, 'runs')}")
+            print("Ctrl-C stops it.", flush=True)
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _stop(server)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server's whole process group, by force after five seconds."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if server.poll() is not None:
+            return
+        os.killpg(server.pid, number)
+        try:
+            server.wait(5)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _answers(address: str, server: subprocess.Popen[bytes]) -> bool:
+    """Wait until the server answers; False if it ended or never did."""
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            time.sleep(0.3)
+    return False
+
+
+def _write_views(address: str, experiment: str) -> None:
+    """Bring the views of an older store up to date, over the server's own interface."""
+    for name, value in TAGS.items():
+        body = json.dumps({"experiment_id": experiment, "key": name, "value": value}).encode()
+        request = urllib.request.Request(
+            f"{address}/api/2.0/mlflow/experiments/set-experiment-tag", body, {"Content-Type": "application/json"}
+        )
+        urllib.request.urlopen(request, timeout=30).close()
+
+
+def free_port() -> int:
+    """The first free port from 5000 on.
+
+    Raises:
+        Refusal: None of fifty is free.
+    """
+    for port in range(FIRST_PORT, FIRST_PORT + TRIED_PORTS):
+        if _is_free(port):
+            return port
+    raise Refusal(f"no free port from {FIRST_PORT} to {FIRST_PORT + TRIED_PORTS - 1}: name one with --port")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m study.tracking.serve",
+        description="Browse the runs in MLflow's UI, on this machine only.",
+        epilog="HOME is $STUDY_HOME or the current folder; the store is HOME/mlruns/mlflow.db.",
+    )
+    parser.add_argument("--port", type=int, metavar="NUMBER", help=f"default: {FIRST_PORT} or the next free one")
+    parser.add_argument("--experiment", metavar="NAME", default="study", help="MLflow experiment (default: study)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""AutoAttack behind our protocol, for every number of classes that changes its attacks."""
+
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from study.metrics.autoattack import AutoAttackRobustAccuracy, attack_sequence
+
+BOX = (0.0, 1.0)
+Version = Literal["reduced", "standard"]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Nearest(nn.Module):
+    """Logits are minus the squared distances to one prototype per class."""
+
+    def __init__(self, classes: int, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.prototypes = nn.Parameter(torch.rand(classes, torch.Size(shape).numel(), generator=seeded(classes)))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return -(inputs.flatten(1)[:, None] - self.prototypes).square().sum(-1)
+
+
+def points(model: Nearest, shape: tuple[int, ...], count: int = 24) -> tuple[Tensor, Tensor]:
+    """Points of the box, labelled by the nearest prototype but for the first three, which the model gets wrong."""
+    inputs = torch.rand(count, *shape, generator=seeded(1))
+    with torch.no_grad():
+        order = model(inputs).sort(dim=1).indices
+    return inputs, torch.cat([order[:3, -2], order[3:, -1]])
+
+
+def robust_accuracy(model: Nearest, shape: tuple[int, ...], epsilon: float, version: Version) -> float:
+    inputs, target = points(model, shape)
+    metric = AutoAttackRobustAccuracy(steps=10, queries=20, version=version)
+    right = torch.ones(len(target), dtype=torch.bool)
+    values = metric.measure(model, model, inputs, target, right, seeded(), box=BOX, epsilon=epsilon)
+    assert values["before"] == values["after"]
+    return values["after"]
+
+
+@pytest.mark.parametrize("version", ["reduced", "standard"])
+@pytest.mark.parametrize("classes", [2, 3, 4, 10])
+def test_runs_for_few_and_many_classes(classes: int, version: Version) -> None:
+    model = Nearest(classes, (1, 5, 5))
+    assert robust_accuracy(model, (1, 5, 5), 1e-5, version=version) == 21 / 24
+    assert robust_accuracy(model, (1, 5, 5), 0.9, version=version) == 0
+    assert 0 < robust_accuracy(model, (1, 5, 5), 0.03, version=version) < 21 / 24
+
+
+@pytest.mark.parametrize("shape", [(9,), (4, 6), (3, 4, 4)])
+def test_takes_tables_and_images(shape: tuple[int, ...]) -> None:
+    assert robust_accuracy(Nearest(4, shape), shape, 0.9, version="standard") == 0
+
+
+@pytest.mark.parametrize(
+    ("classes", "reduced", "standard"),
+    [
+        (2, ["apgd-ce", "fab"], ["apgd-ce", "fab", "square"]),
+        (3, ["apgd-ce", "fab-t"], ["apgd-ce", "fab-t", "square"]),
+        (4, ["apgd-ce", "apgd-t"], ["apgd-ce", "apgd-t", "fab-t", "square"]),
+    ],
+)
+def test_classes_decide_the_attacks(classes: int, reduced: list[str], standard: list[str]) -> None:
+    assert attack_sequence("reduced", classes) == reduced
+    assert attack_sequence("standard", classes) == standard
+
+
+def test_another_box_is_rescaled() -> None:
+    unit = Nearest(4, (9,))
+    inputs, target = points(unit, (9,))
+
+    class Wide(nn.Module):
+        def forward(self, wide: Tensor) -> Tensor:
+            return unit((wide + 1) / 4)
+
+    right = torch.ones(len(target), dtype=torch.bool)
+    metric = AutoAttackRobustAccuracy(steps=10)
+    narrow = metric.measure(unit, unit, inputs, target, right, seeded(), box=BOX, epsilon=0.05)
+    wide = metric.measure(Wide(), Wide(), inputs * 4 - 1, target, right, seeded(), box=(-1.0, 3.0), epsilon=0.2)
+    assert 0 < narrow["after"] < 1
+    assert wide == pytest.approx(narrow, abs=1 / 24)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_leaves_no_trace(classes: int) -> None:
+    model = Nearest(classes, (9,))
+    state = torch.get_rng_state()
+    robust_accuracy(model, (9,), 0.05, version="standard")
+    assert model.prototypes.grad is None and model.prototypes.requires_grad
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_samples_right_and_wrong_inputs_by_the_seed() -> None:
+    model = Nearest(4, (9,))
+    inputs, target = points(model, (9,))
+    metric = AutoAttackRobustAccuracy(steps=1, samples=8)
+    right = torch.zeros(len(target), dtype=torch.bool)
+    rates = [
+        metric.measure(model, model, inputs, target, right, seeded(seed), box=BOX, epsilon=1e-6)["after"]
+        for seed in (0, 0, 1, 2, 3)
+    ]
+    assert rates[0] == rates[1]
+    assert len(set(rates)) > 1
+    assert all(rate >= 5 / 8 for rate in rates)
+
+
+def test_asks_for_a_radius() -> None:
+    model = Nearest(4, (9,))
+    inputs, target = points(model, (9,))
+    with pytest.raises(ValueError, match="epsilon"):
+        AutoAttackRobustAccuracy().measure(
+            model, model, inputs, target, target == target, seeded(), box=BOX, epsilon=None
+        )

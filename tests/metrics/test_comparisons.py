@@ -1,0 +1,106 @@
+"""The metrics that read logits, on examples small enough to count by hand."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from study.metrics.accuracy import Accuracy, accuracy
+from study.metrics.base import Comparison
+from study.metrics.fairness import AverageAbsoluteOddsDifference, average_absolute_odds_difference
+from study.metrics.negative_flips import NegativeFlipRate, negative_flips
+from study.metrics.repair_rate import RepairRate, repair_rate
+
+# Five inputs of class 0 and five of class 1. Wrong before: 1, 2, 6, 7 (four). Wrong after: 2, 3, 8 (three).
+# Repaired: 1, 6, 7 (three of four). Broken: 3, 8 (two of ten).
+TARGET = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
+BEFORE = torch.tensor([0, 1, 1, 0, 0, 1, 0, 0, 1, 1])
+AFTER = torch.tensor([0, 0, 1, 1, 0, 1, 1, 1, 0, 1])
+GROUPS = torch.tensor([0, 0, 0, 1, 1, 0, 0, 1, 1, 1])
+
+ALL = [Accuracy, RepairRate, NegativeFlipRate, AverageAbsoluteOddsDifference]
+
+
+def logits_of(predicted: Tensor, classes: int = 2) -> Tensor:
+    return one_hot(predicted, classes).float()
+
+
+def measured(metric: Comparison, before: Tensor, after: Tensor, target: Tensor, groups: Tensor | None = None) -> dict:
+    metric.update(before, after, target, groups)
+    return {when: value.item() for when, value in metric.compute().items()}
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        (Accuracy, {"before": 0.6, "after": 0.7}),
+        (RepairRate, {"after": 0.75}),
+        (NegativeFlipRate, {"after": 0.2}),
+        # Before: group 0 has TPR (1/3, 1/2), group 1 (1, 2/3); FPR is (1/2, 2/3) and (1/3, 0).
+        # Differences: TPR (2/3, 1/6), mean 5/12; FPR (1/6, 2/3), mean 5/12. AAOD is 5/12.
+        # After: TPR (2/3, 1) and (1/2, 2/3), differences (1/6, 1/3); FPR (0, 1/3) and (1/3, 1/2), differences
+        # (1/3, 1/6). AAOD is 1/4.
+        (AverageAbsoluteOddsDifference, {"before": 5 / 12, "after": 1 / 4}),
+    ],
+)
+def test_counted_by_hand(metric: Callable[[], Comparison], expected: dict[str, float]) -> None:
+    values = measured(metric(), logits_of(BEFORE), logits_of(AFTER), TARGET, GROUPS)
+    assert values == pytest.approx(expected)
+
+
+def test_functions_agree_with_the_hand_count() -> None:
+    before, after = logits_of(BEFORE), logits_of(AFTER)
+    assert accuracy(after, TARGET).item() == pytest.approx(0.7)
+    assert repair_rate(before, after, TARGET).item() == pytest.approx(0.75)
+    assert negative_flips(before, after, TARGET).nonzero().flatten().tolist() == [3, 8]
+
+
+def test_rates_with_an_empty_denominator_are_zero() -> None:
+    # Class 2 never occurs, and group 1 holds class 0 alone: its TPR of classes 1 and 2 and FPR of class 0 are 0.
+    target, groups = torch.tensor([0, 1, 0]), torch.tensor([0, 0, 1])
+    perfect = average_absolute_odds_difference(target, target, groups, classes=3)
+    # TPR: group 0 (1, 1, 0), group 1 (1, 0, 0); FPR all 0: half of the mean of (0, 1, 0).
+    assert perfect.item() == pytest.approx(1 / 6)
+
+
+def test_repair_rate_does_not_apply_without_errors() -> None:
+    assert measured(RepairRate(), logits_of(TARGET), logits_of(AFTER), TARGET) == {}
+
+
+def test_fairness_does_not_apply_without_groups() -> None:
+    assert measured(AverageAbsoluteOddsDifference(), logits_of(BEFORE), logits_of(AFTER), TARGET) == {}
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_batches_count_as_one(metric: Callable[[], Comparison]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    before, after = (torch.randn(100, 4, generator=generator) for _ in range(2))
+    target = torch.randint(4, (100,), generator=generator)
+    groups = torch.randint(2, (100,), generator=generator)
+    whole = measured(metric(), before, after, target, groups)
+    batched = metric()
+    for batch in torch.arange(100).split(33):
+        batched.update(before[batch], after[batch], target[batch], groups[batch])
+    assert whole and {when: value.item() for when, value in batched.compute().items()} == whole
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_reset_forgets(metric: Callable[[], Comparison]) -> None:
+    instance = metric()
+    measured(instance, logits_of(AFTER), logits_of(BEFORE), TARGET, 1 - GROUPS)
+    instance.reset()
+    values = measured(instance, logits_of(BEFORE), logits_of(AFTER), TARGET, GROUPS)
+    assert values == measured(metric(), logits_of(BEFORE), logits_of(AFTER), TARGET, GROUPS)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_accuracy_is_what_repairs_and_flips_make_of_it(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    before, after = (torch.randn(200, 5, generator=generator) for _ in range(2))
+    target = torch.randint(5, (200,), generator=generator)
+    acc = measured(Accuracy(), before, after, target)
+    rate = measured(RepairRate(), before, after, target)["after"]
+    flips = measured(NegativeFlipRate(), before, after, target)["after"]
+    assert acc["after"] - acc["before"] == pytest.approx(rate * (1 - acc["before"]) - flips)

@@ -1,0 +1,198 @@
+"""The suite: names, gains and directions, and every configuration of the metric group."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from study.errors import Refusal
+from study.metrics.accuracy import Accuracy
+from study.metrics.attack_success import AttackSuccess
+from study.metrics.base import Comparison
+from study.metrics.negative_flips import NegativeFlipRate
+from study.metrics.repair_rate import RepairRate
+from study.metrics.suite import Suite, gain
+
+CONF = Path(__file__).parents[2] / "conf" / "metric"
+COMPARISONS = {"accuracy", "repair_rate", "negative_flip_rate", "aaod"}
+ATTACKS = {"attack_success_rate", "margin_attack_success_rate"}
+
+
+def composed(name: str, *overrides: str) -> Suite:
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        return instantiate(compose(config_name=name, overrides=list(overrides)))
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("fast", COMPARISONS),
+        ("all", COMPARISONS | ATTACKS),
+        ("autoattack", COMPARISONS | ATTACKS | {"robust_accuracy"}),
+    ],
+)
+def test_configurations_instantiate(name: str, names: set[str]) -> None:
+    directions = composed(name).directions()
+    assert set(directions) == names
+    better_high = {"accuracy", "repair_rate", "robust_accuracy"}
+    assert {metric for metric, higher in directions.items() if higher} == names & better_high
+
+
+def test_every_value_of_a_configuration_is_commented() -> None:
+    for path in CONF.glob("*.yaml"):
+        values = [line for line in path.read_text().splitlines() if line.startswith("    ") and "_target_:" not in line]
+        assert all("#" in line for line in values), path
+
+
+def test_configured_values_are_the_defaults_of_the_code() -> None:
+    suite = composed("autoattack")
+    for configured in suite.attacks.values():
+        built = type(configured)(loss=configured.loss) if isinstance(configured, AttackSuccess) else type(configured)()
+        assert vars(configured) == vars(built)
+
+
+def test_values_can_be_overridden() -> None:
+    suite = composed("autoattack", "attacks.autoattack.version=standard", "attacks.attack_success_rate.steps=7")
+    assert [vars(metric)["steps"] for metric in suite.attacks.values()] == [7, 7, 100]
+    assert vars(suite.attacks["autoattack"])["version"] == "standard"
+
+
+def test_composing_needs_no_autoattack() -> None:
+    loaded = sys.modules.pop("pyautoattack", None)
+    composed("autoattack")
+    assert "pyautoattack" not in sys.modules
+    if loaded is not None:
+        sys.modules["pyautoattack"] = loaded
+
+
+def test_names_and_gains() -> None:
+    target = torch.zeros(10, dtype=torch.long)
+    before = one_hot(torch.tensor([0] * 5 + [1] * 5), 2).float()
+    after = one_hot(torch.tensor([1] * 2 + [0] * 8), 2).float()
+    suite = Suite(comparisons={"a": Accuracy(), "r": RepairRate(), "n": NegativeFlipRate()}, attacks={})
+    expected = {
+        "before/accuracy": 0.5,
+        "after/accuracy": 0.8,
+        "gain/accuracy": 0.6,
+        "after/repair_rate": 1.0,
+        "after/negative_flip_rate": 0.2,
+    }
+    for _ in range(2):
+        assert suite.measure(before, after, target, None) == pytest.approx(expected)
+
+
+def test_no_gain_over_nothing() -> None:
+    target = torch.zeros(4, dtype=torch.long)
+    before, after = one_hot(target + 1, 2).float(), one_hot(target, 2).float()
+    values = Suite(comparisons={"accuracy": Accuracy()}, attacks={}).measure(before, after, target, None)
+    assert values == {"before/accuracy": 0.0, "after/accuracy": 1.0}
+
+
+def test_gain_is_positive_where_better() -> None:
+    assert gain(0.8, 0.6, higher_is_better=False) == pytest.approx(0.25)
+    assert gain(0.8, 0.6, higher_is_better=True) == pytest.approx(-0.25)
+
+
+class MeanAbove(nn.Module):
+    """Class 1 where the mean of the input exceeds a threshold; a large scale saturates the softmax."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        score = (inputs.mean(1) - 0.5) * self.scale
+        return torch.stack([-score, score], dim=1)
+
+
+def test_masked_gradient_is_told() -> None:
+    level = torch.linspace(0.305, 0.695, 40)
+    inputs, target, right = level[:, None].repeat(1, 4), (level > 0.5).long(), torch.ones(40, dtype=torch.bool)
+    suite = composed("all", "attacks.attack_success_rate.relative_step=0.1")
+    plain, saturated = MeanAbove(1.0), MeanAbove(1e6)
+    values = suite.attack(plain, saturated, inputs, target, right, seed=0, epsilon=0.1)
+    assert values["before/attack_success_rate"] == values["after/margin_attack_success_rate"] == 0.5
+    assert values["after/attack_success_rate"] < 0.2
+    assert values["gain/attack_success_rate"] > 0.6
+    assert Suite.gradient_masking(values)
+    assert not Suite.gradient_masking(suite.attack(saturated, plain, inputs, target, right, seed=0, epsilon=0.1))
+
+
+def test_masking_takes_more_than_ten_points() -> None:
+    rates = {"after/attack_success_rate": 0.7, "after/margin_attack_success_rate": 0.8}
+    assert not Suite.gradient_masking(rates)
+    assert Suite.gradient_masking({**rates, "after/margin_attack_success_rate": 0.802})
+    assert not Suite.gradient_masking({"after/attack_success_rate": 0.7})
+
+
+def test_tokens_are_not_attacked() -> None:
+    tokens, target = torch.ones(4, 3, dtype=torch.long), torch.zeros(4, dtype=torch.long)
+    suite = Suite(comparisons={}, attacks={"asr": AttackSuccess()})
+    assert suite.attack(nn.Identity(), nn.Identity(), tokens, target, target == 0, seed=0, epsilon=0.1) == {}
+
+
+def test_attack_depends_on_the_seed_alone() -> None:
+    level = torch.linspace(0.3, 0.7, 60)
+    inputs, target, right = level[:, None].repeat(1, 4), (level > 0.5).long(), torch.ones(60, dtype=torch.bool)
+    suite = Suite(comparisons={}, attacks={"asr": AttackSuccess(samples=20, steps=2)})
+
+    def rates(seed: int) -> dict[str, float]:
+        torch.rand(3)
+        return suite.attack(MeanAbove(1.0), MeanAbove(2.0), inputs, target, right, seed=seed, epsilon=0.1)
+
+    assert rates(1) == rates(1)
+    assert len({tuple(rates(seed).values()) for seed in range(5)}) > 1
+
+
+def test_two_metrics_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="accuracy"):
+        Suite(comparisons={"a": Accuracy(), "b": Accuracy()}, attacks={})
+
+
+def test_an_attack_without_a_radius_is_refused() -> None:
+    composed("fast").check_radius(None)
+    composed("all").check_radius(0.1)
+    composed("all", "attacks.attack_success_rate.epsilon=0.1").check_radius(None)
+    with pytest.raises(Refusal, match=r"metric\.attacks\.autoattack\.epsilon"):
+        composed("autoattack", "attacks.attack_success_rate.epsilon=0.1").check_radius(None)
+
+
+class Agreement(Comparison):
+    """What a user might add: how often both models say the same."""
+
+    name = "agreement"
+    higher_is_better = True
+
+    same: Tensor
+    total: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_count("same")
+        self.add_count("total")
+
+    def update(self, before: Tensor, after: Tensor, target: Tensor, groups: Tensor | None = None) -> None:
+        self.same += (before.argmax(1) == after.argmax(1)).sum()
+        self.total += len(target)
+
+    def compute(self) -> dict[str, Tensor]:
+        return {"after": self.same / self.total}
+
+
+def test_a_user_adds_a_metric_by_configuration() -> None:
+    suite = composed("fast", f"+comparisons.mine._target_={__name__}.Agreement")
+    target = torch.tensor([0, 1, 1, 0])
+    before, after = one_hot(torch.tensor([0, 1, 0, 0]), 2).float(), one_hot(torch.tensor([0, 1, 1, 1]), 2).float()
+    assert suite.measure(before, after, target, None)["after/agreement"] == 0.5
+
+
+def test_configurations_hold_no_unresolved_value() -> None:
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        config = compose(config_name="autoattack")
+    assert not OmegaConf.missing_keys(config)

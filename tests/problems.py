@@ -1,0 +1,79 @@
+"""Small real problems for tests: scikit-learn's digits and networks trained on them in a second."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+from study.randomness import forked, stream
+from study.subject.architectures.mlp import MLP
+from study.subject.data.split import Split
+from study.subject.faulty import Training
+from study.subject.model import Subject
+from study.subject.prediction import right
+from study.subject.problem import Outline, Problem
+from study.subject.recipe import Recipe
+from study.training import Curves, Hardware, fit
+
+HARDWARE = Hardware(threads=1, progress=False)
+SHAPE = (1, 8, 8)
+RECIPE = Recipe(epochs=12, optimizer="adam", lr=2e-3, batch_size=64, augmentation="none")
+
+
+def digits_splits(seed: int = 0) -> dict[str, Split]:
+    """Train 800, validation 197, repair 400, test 400 items, inputs [N, 1, 8, 8] in [0, 1]."""
+    data = load_digits()
+    inputs = torch.tensor(data.images / 16, dtype=torch.float32).unsqueeze(1)
+    labels = torch.tensor(data.target)
+    order = torch.randperm(len(labels), generator=stream(seed, "split"))
+    parts = zip(("train", "validation", "repair", "test"), order.split([800, 197, 400, 400]), strict=True)
+    return {name: Split(name, inputs[indices], labels[indices]) for name, indices in parts}
+
+
+def build(net: type[nn.Module] = MLP, **arguments: Any) -> Subject:
+    """A subject (normalise + net) for digits that can be stored and built again."""
+    arguments = {"input_shape": SHAPE, "num_classes": 10} | arguments
+    module = net(**arguments)
+    module.blueprint = {"class": f"{net.__module__}.{net.__qualname__}", "arguments": arguments}
+    return Subject(module)
+
+
+def problem_of(model: Subject, splits: dict[str, Split], seed: int = 0, history: nn.Module | None = None) -> Problem:
+    """The problem that a trained model poses on these splits."""
+    correct = right(model.eval(), splits["repair"])
+    return Problem(
+        faulty=model,
+        train=splits["train"],
+        validation=splits["validation"],
+        repair=splits["repair"],
+        failing=(~correct).nonzero().flatten(),
+        passing=correct.nonzero().flatten(),
+        outline=Outline(model, "image", 10, SHAPE, epsilon=0.1, has_history=history is not None),
+        recipe=RECIPE,
+        seed=seed,
+        history=history,
+        build=lambda: build(**dict(model.net.blueprint["arguments"])),
+    )
+
+
+@lru_cache
+def _trained(batch_norm: bool, seed: int, epochs: int) -> tuple[Subject, Subject]:
+    splits = digits_splits(seed)
+    with forked(seed, "init"):
+        model, before = build(batch_norm=batch_norm), build(batch_norm=batch_norm)
+    training = Training(model, RECIPE, splits["train"], splits["validation"], seed)
+    fit(training, HARDWARE, loader=splits["train"].batches(64, stream(seed, "b")), curves=Curves(), epochs=epochs)
+    model.load_state_dict(training.kept)
+    before.load_state_dict(training.kept_before or training.kept)
+    return model.eval(), before.eval()
+
+
+def digits_problem(batch_norm: bool = False, seed: int = 0, history: bool = True, epochs: int = 12) -> Problem:
+    """An MLP 64-32 on digits, some 93 % right; cached, so do not change its model (approaches must not either)."""
+    torch.set_num_threads(1)
+    model, before = _trained(batch_norm, seed, epochs)
+    return problem_of(model, digits_splits(seed), seed, before if history else None)

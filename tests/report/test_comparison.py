@@ -1,0 +1,111 @@
+import statistics
+
+import pandas as pd
+import pytest
+
+from study.report.comparison import Comparison, Row, Subject, compare
+from study.report.selection import newest
+
+
+@pytest.fixture(scope="module")
+def comparison(frame: pd.DataFrame) -> Comparison:
+    return compare(*newest(frame))
+
+
+@pytest.fixture(scope="module")
+def mnist(comparison: Comparison) -> Subject:
+    return next(subject for subject in comparison.subjects if subject.dataset == "mnist")
+
+
+def _row(subject: Subject, method: str) -> Row:
+    return next(row for row in subject.rows if row.method == method)
+
+
+def test_rows_go_by_level_then_method(mnist: Subject) -> None:
+    assert [row.method for row in mnist.rows] == [
+        "apricot", "finetune", "full/joint", "reassure", "arachne", "care", "vere",
+    ]  # fmt: skip
+
+
+def test_mean_and_sample_deviation_over_seeds(mnist: Subject) -> None:
+    figure = _row(mnist, "finetune").figures["repair_rate"]
+    assert (figure.mean, figure.n) == (pytest.approx(0.55), 2)
+    assert figure.spread == pytest.approx(statistics.stdev([0.5, 0.6]))
+    assert _row(mnist, "finetune").figures["accuracy"].gain == pytest.approx((0.94 - 0.9) / 0.9)
+
+
+def test_one_seed_has_no_spread(mnist: Subject) -> None:
+    assert _row(mnist, "apricot").figures["repair_rate"].spread is None
+
+
+def test_an_older_run_is_left_out_and_counted(comparison: Comparison, mnist: Subject) -> None:
+    assert comparison.left_out == 1
+    assert _row(mnist, "arachne").figures["accuracy"].mean == pytest.approx(0.905)
+
+
+@pytest.mark.parametrize(
+    ("key", "best"),
+    [
+        ("accuracy", "full/joint"),  # higher is better
+        ("repair_rate", "full/joint"),
+        ("negative_flip_rate", "arachne"),  # lower is better; reassure changed nothing and does not compete
+        ("attack_success_rate", "full/joint"),  # apricot's 0.20 is masked gradients
+        ("time", "arachne"),
+    ],
+)
+def test_best_of_each_column(mnist: Subject, key: str, best: str) -> None:
+    assert [row.method for row in mnist.rows if key in row.figures and row.figures[key].best] == [best]
+
+
+def test_nothing_is_best_where_nothing_competes(comparison: Comparison) -> None:
+    digits = comparison.subjects[0]
+    assert not any(figure.best for row in digits.rows for figure in row.figures.values())
+
+
+def test_outcomes_with_reasons_stand_for_missing_numbers(mnist: Subject) -> None:
+    vere = _row(mnist, "vere")
+    assert (vere.word, vere.figures) == ("unadaptable", {})
+    assert vere.outcomes[0].reasons == ("needs BatchNorm: LeNet5 has none",)
+    assert _row(mnist, "care").word == "crashed"
+
+
+def test_a_partly_failed_approach_keeps_the_numbers_of_its_repairs(mnist: Subject) -> None:
+    arachne = _row(mnist, "arachne")
+    assert [(outcome.word, outcome.n) for outcome in arachne.outcomes] == [("repaired", 1), ("failure", 1)]
+    assert arachne.figures["repair_rate"].n == 1
+    assert arachne.word == ""
+
+
+def test_controls_and_masking_are_marked(mnist: Subject) -> None:
+    assert [row.method for row in mnist.rows if row.control] == ["finetune"]
+    assert [row.method for row in mnist.rows if row.masked] == ["apricot"]
+    assert [row.method for row in mnist.rows if row.unchanged] == ["reassure"]
+
+
+def test_the_faulty_model_is_what_its_own_runs_measured(comparison: Comparison) -> None:
+    faulty = comparison.subjects[0].faulty.figures["accuracy"]
+    assert (faulty.mean, faulty.n) == (pytest.approx(0.93), 2)
+
+
+def test_the_faulty_model_without_own_runs_is_what_the_others_saw_once_per_seed(mnist: Subject) -> None:
+    faulty = mnist.faulty.figures["accuracy"]
+    assert (faulty.mean, faulty.n) == (pytest.approx(0.9), 2)
+    assert "repair_rate" not in mnist.faulty.figures
+
+
+def test_published_figures_stand_beside_the_bare_approach_only(frame: pd.DataFrame) -> None:
+    guarded = frame.assign(safeguard="voting")
+    rows = {row.name: row for row in compare(pd.concat([frame, guarded])).subjects[1].rows}
+    assert rows["arachne"].published is not None
+    assert rows["arachne + voting"].published is None
+
+
+def test_a_metric_of_ones_own_is_shown_but_not_ranked(comparison: Comparison) -> None:
+    churn = next(item for item in comparison.properties if item.key == "churn")
+    assert churn.higher_is_better is None
+    assert comparison.subjects[0].rows[0].figures["churn"].mean == 0.25
+
+
+def test_a_tie_of_all_has_no_best(frame: pd.DataFrame) -> None:
+    subject = compare(*newest(frame[frame["dataset"] == "mnist"].assign(**{"time/repair": 7.0}))).subjects[0]
+    assert not any(row.figures["time"].best for row in subject.rows if "time" in row.figures)

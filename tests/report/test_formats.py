@@ -1,0 +1,50 @@
+import pytest
+
+from study.report import formats
+from study.report.comparison import Figure
+from study.report.properties import PROPERTIES
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4213, "0.42 s"),
+        (13.24, "13.2 s"),
+        (59.4, "59 s"),
+        (59.7, "1 min 0 s"),
+        (252, "4 min 12 s"),
+        (49560, "13 h 46 min"),
+        (3599.7, "1 h 0 min"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert formats.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.0118, "+1.18 %"), (-0.5, "\N{MINUS SIGN}50.00 %"), (-1e-9, "0.00 %")]
+)
+def test_gains_carry_their_sign(fraction: float, text: str) -> None:
+    assert formats.gain(fraction) == text
+
+
+def test_units() -> None:
+    assert formats.value(0.9775, "rate") == "97.75"
+    assert formats.value(412.4, "MiB") == "412 MiB"
+    assert formats.value(1536, "MiB") == "1.5 GiB"
+    assert formats.value(12345, "count") == "12,345"
+
+
+def test_a_spread_has_the_unit_of_its_mean() -> None:
+    assert formats.spread(Figure(2048, 512, 3), "MiB") == "± 0.5 GiB"
+    assert formats.spread(Figure(252, 4.87, 3), "seconds") == "± 5 s"
+    assert formats.spread(Figure(5.3, 0.357, 3), "seconds") == "± 0.36 s"
+    assert formats.spread(Figure(49560, 3720, 3), "seconds") == "± 1 h 2 min"
+    assert formats.spread(Figure(0.9, None, 1), "rate") == ""
+
+
+def test_headings_give_unit_and_direction() -> None:
+    headings = {item.key: formats.heading(item).replace("\N{NO-BREAK SPACE}", " ") for item in PROPERTIES}
+    assert headings["accuracy"] == "accuracy % ↑"
+    assert headings["negative_flip_rate"] == "negative flips % ↓"
+    assert headings["time"] == "repair time ↓"

@@ -1,0 +1,44 @@
+import pytest
+
+from study.report.comparison import Figure, Row
+from study.report.heat import GOOD, WORSE, shades
+from study.report.properties import PROPERTIES
+
+ITEMS = {item.key: item for item in PROPERTIES}
+
+
+def _rows(key: str, *figures: Figure) -> list[Row]:
+    return [Row(f"m{index}", "none", "model", 1, (), 0, 0, {key: figure}) for index, figure in enumerate(figures)]
+
+
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#" + "".join(f"{part:02x}" for part in colour)
+
+
+def test_gains_are_coloured_around_zero() -> None:
+    rows = _rows("accuracy", Figure(0.9, None, 1, 0.02), Figure(0.8, None, 1, -0.02), Figure(0.85, None, 1, 0.0))
+    assert shades(rows, ITEMS["accuracy"]) == {"m0": _hex(GOOD), "m1": _hex(WORSE), "m2": "#ffffff"}
+
+
+@pytest.mark.parametrize(("key", "best"), [("repair_rate", "m1"), ("negative_flip_rate", "m0"), ("time", "m0")])
+def test_others_run_from_worst_to_best_in_their_direction(key: str, best: str) -> None:
+    colours = shades(_rows(key, Figure(0.1, None, 1), Figure(0.4, None, 1)), ITEMS[key])
+    assert colours[best] == _hex(GOOD)
+    assert sorted(colours.values()) == sorted([_hex(GOOD), "#ffffff"])
+
+
+def test_equal_figures_have_no_colour() -> None:
+    assert shades(_rows("repair_rate", Figure(0.1, None, 1), Figure(0.1, None, 1)), ITEMS["repair_rate"]) == {}
+
+
+@pytest.mark.parametrize("text", ["#1b1f24", "#3c434b", "#08493b", "#8c2f06", "#1d4f8f"])
+@pytest.mark.parametrize("ground", [GOOD, WORSE])
+def test_every_text_colour_is_legible_on_every_ground(text: str, ground: tuple[int, int, int]) -> None:
+    ink = tuple(int(text[i : i + 2], 16) for i in (1, 3, 5))
+    light, dark = _luminance(ground), _luminance(ink)
+    assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG AA
+
+
+def _luminance(colour: tuple[int, ...]) -> float:
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

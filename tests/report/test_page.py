@@ -1,0 +1,86 @@
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from study.report.comparison import compare
+from study.report.page import html
+from study.report.published import LINK
+from study.report.selection import newest
+
+
+class _Page(HTMLParser):
+    """Collects elements with their attributes, and the text of each table row."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: dict[str, str] = {}
+        self._row: str | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        self.elements.append((tag, attributes))
+        if tag == "tr" and "data-name" in attributes:
+            self._row = str(attributes["data-name"])
+            self.rows[self._row] = ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "tr":
+            self._row = None
+
+    def handle_data(self, data: str) -> None:
+        if self._row is not None:
+            self.rows[self._row] += f" {data.strip()}"
+
+
+@pytest.fixture(scope="module")
+def text(frame: pd.DataFrame) -> str:
+    return html(compare(*newest(frame[frame["dataset"] == "mnist"])))
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> _Page:
+    return _Page(text)
+
+
+def test_needs_nothing_but_itself(page: _Page, text: str) -> None:
+    sources = [(tag, value) for tag, attributes in page.elements for key in ("src", "href", "srcset", "action")
+               if (value := attributes.get(key))]  # fmt: skip
+    assert sources == [("link", "data:,"), ("a", LINK)]
+    assert "@import" not in text and "url(" not in text
+
+
+def test_the_table_has_the_numbers_marks_and_words(page: _Page) -> None:
+    assert "★ 96.00" in page.rows["full/joint"]
+    assert "± 1.41" in page.rows["finetune"] and "control" in page.rows["finetune"]
+    assert "20.00 ‡" in page.rows["apricot"]
+    assert "needs BatchNorm: LeNet5 has none" in page.rows["vere"]
+    assert page.rows["vere"].count("unadaptable") == 5 + 2  # cells, its own summary, the published outcome
+    assert "publ. 12.70" in page.rows["arachne"] and "n = 1 of 2" in page.rows["arachne"]
+    assert "90.00" in page.rows["faulty model"]
+
+
+def test_text_of_runs_is_escaped(text: str) -> None:
+    assert "&lt;b&gt;ValueError" in text and "<b>ValueError" not in text
+
+
+def test_cells_carry_what_sorting_needs(page: _Page) -> None:
+    cells = [attributes["data-sort"] for tag, attributes in page.elements if tag == "td"]
+    assert "0.7" in cells and "" in cells
+    assert all(cell == "" or float(str(cell)) >= 0 for cell in cells)
+    order = [attributes["data-sort"] for tag, attributes in page.elements if tag == "th" and "data-sort" in attributes]
+    assert order == [str(place) for place in range(8)]
+
+
+def test_legend_of_masking_only_where_it_occurs(frame: pd.DataFrame, text: str) -> None:
+    assert "gradient masking: the" in text
+    assert "gradient masking: the" not in html(compare(*newest(frame[frame["dataset"] == "digits"])))
+
+
+def test_the_plot_has_a_named_mark_per_approach(page: _Page, text: str) -> None:
+    marks = [attributes["data-name"] for tag, attributes in page.elements if tag == "g" and "data-name" in attributes]
+    assert marks == ["apricot", "finetune", "full/joint", "reassure", "arachne"] * 2  # symbols, then names
+    assert set(re.findall(r'class="label"[^>]*>([^<]+)<', text)) == set(marks)

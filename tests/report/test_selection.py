@@ -1,0 +1,57 @@
+import pandas as pd
+import pytest
+
+from study.errors import Refusal
+from study.report.selection import Filters, nearest, newest, select
+
+
+def _runs(*rows: tuple[str, str, int, bool, str]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["method", "dataset", "ended", "finished", "sweep"])
+    return frame.assign(architecture="mlp", seed="0", safeguard="none")
+
+
+def test_the_newest_finished_run_counts_even_if_a_newer_one_crashed() -> None:
+    runs = _runs(("care", "d", 1, True, ""), ("care", "d", 2, True, ""), ("care", "d", 3, False, ""))
+    current, left_out = newest(runs)
+    assert list(current["ended"]) == [2]
+    assert left_out == 1
+
+
+def test_a_crashed_run_counts_only_where_none_finished() -> None:
+    current, left_out = newest(_runs(("care", "d", 1, False, ""), ("care", "d", 2, False, "")))
+    assert list(current["ended"]) == [2]
+    assert left_out == 0
+
+
+def test_no_filter_keeps_all(frame: pd.DataFrame) -> None:
+    assert len(select(frame, Filters())) == len(frame)
+
+
+def test_filters_are_combined() -> None:
+    runs = _runs(("care", "d", 1, True, "a"), ("vere", "d", 2, True, "a"), ("care", "e", 3, True, "b"))
+    assert list(select(runs, Filters(sweep=("a", "b"), dataset=("d",), method=("care",)))["ended"]) == [1]
+
+
+def test_a_chosen_approach_keeps_the_faulty_model_of_its_subjects_only() -> None:
+    runs = _runs(("care", "d", 1, True, ""), ("none", "d", 2, True, ""), ("none", "e", 3, True, ""))
+    assert list(select(runs, Filters(method=("care",)))["ended"]) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("filters", "sentence"),
+    [
+        (Filters(method=("aracne",)), "--method: no run has method 'aracne'; did you mean arachne?"),
+        (Filters(dataset=("minst",)), "--dataset: no run has dataset 'minst'; did you mean mnist?"),
+        (Filters(sweep=("third",)), "--sweep: no run has sweep 'third'; there is first, second"),
+        (Filters(dataset=("digits",), method=("arachne",)), "no run passes all of --dataset digits --method arachne"),
+    ],
+)
+def test_what_no_run_has_is_refused(frame: pd.DataFrame, filters: Filters, sentence: str) -> None:
+    with pytest.raises(Refusal) as refusal:
+        select(frame, filters)
+    assert sentence in str(refusal.value)
+
+
+def test_nearest_names_at_most_three() -> None:
+    assert nearest("joint", ["joint1", "joint2", "joint3", "joint4"]).count("joint") == 3
+    assert nearest("x", []) == ""

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from study.errors import Refusal
+from study.report import page
+from study.report.selection import Filters
+from study.report.writing import write
+from tests.report.store import Store
+
+
+def test_writes_page_and_csv_and_nothing_else(store: Store, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "report"
+    assert write(store.uri, "study", output) == output / "report.html"
+    assert sorted(path.name for path in output.iterdir()) == ["comparison.csv", "report.html"]
+    assert (output / "report.html").stat().st_mode & 0o044
+
+
+def test_filters_reach_the_files(store: Store, tmp_path: Path) -> None:
+    write(store.uri, "study", tmp_path, filters=Filters(sweep=("second",)))
+    lines = (tmp_path / "comparison.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[2] for line in lines] == ["method", "none", "full/joint"]
+
+
+def test_an_interrupted_write_leaves_the_old_report(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = write(store.uri, "study", tmp_path).read_bytes()
+    monkeypatch.setattr(Path, "replace", _fail)
+    with pytest.raises(Refusal, match="cannot write"):
+        write(store.uri, "study", tmp_path, filters=Filters(dataset=("digits",)))
+    assert (tmp_path / "report.html").read_bytes() == first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.csv", "report.html"]
+
+
+def _fail(self: Path, target: Path) -> Path:
+    raise OSError(28, "No space left on device")
+
+
+def test_an_output_that_is_a_file_is_refused(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(Refusal, match=r"--output: cannot write to .*taken"):
+        write(store.uri, "study", tmp_path / "taken")
+
+
+def test_nothing_is_written_when_the_page_cannot_be_made(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "html", lambda comparison: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write(store.uri, "study", tmp_path / "report")
+    assert not (tmp_path / "report").exists()
