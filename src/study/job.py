@@ -23,7 +23,7 @@ from study.subject.faulty import from_checkpoint, load_or_train
 from study.subject.prediction import predict
 from study.subject.problem import Problem
 from study.tracking.artifacts import Evidence, write_artifacts
-from study.tracking.result import Result, flattened
+from study.tracking.result import RESULT, Result, flattened
 
 log = logging.getLogger(__name__)
 ATTACKED_FROM_FILES = 2000
@@ -208,6 +208,14 @@ def summary(result: Result) -> str:
     )
 
 
+def recorded(job: Job) -> Path | None:
+    """The folder of a finished job's result, whatever store it was written to; None if there is none."""
+    if not _place(job).exists():
+        return None
+    folder = Path(json.loads(_place(job).read_text())["folder"])
+    return folder if (folder / RESULT).exists() and Result.read(folder).status == "FINISHED" else None
+
+
 def _in_memory(test: Split, seed: int) -> Batch:
     """The inputs that attacks choose from: the whole test split, or a seeded part of one that lies in files."""
     if isinstance(test.inputs, Tensor):
@@ -220,10 +228,8 @@ def _finished(job: Job) -> bool:
     if job.store.finished(job.key):
         log.info("%s s%d: finished already (force=true runs it again)", job.names.run, job.settings.seed)
         return True
-    if not _place(job).exists():
-        return False
-    folder = Path(json.loads(_place(job).read_text())["folder"])
-    if not (folder / "result.json").exists() or Result.read(folder).status != "FINISHED":
+    folder = recorded(job)
+    if folder is None:
         return False
     job.store.write(folder)
     log.info("%s s%d: finished elsewhere; recorded in this store", job.names.run, job.settings.seed)

@@ -10,8 +10,10 @@ import sys
 import time
 import urllib.request
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
+from study import paths
 from study.errors import Refusal
 from study.tracking.database import experiment_id
 from study.tracking.store import Store
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if sentence := store.moved():
         print(f"Pictures and models will be missing: {sentence}")
-    return _serve(command, address, found)
+    return _serve(command, address, found, paths.mlruns() / "server.log")
 
 
 def _prepare(store: Store, port: int | None) -> tuple[list[str], str, str]:
@@ -62,18 +64,24 @@ def _prepare(store: Store, port: int | None) -> tuple[list[str], str, str]:
     return command, f"http://{HOST}:{chosen}", found
 
 
-def _serve(command: list[str], address: str, experiment: str) -> int:
+def _serve(command: list[str], address: str, experiment: str, log: Path) -> int:
     """Run the server until it ends, or until Ctrl-C or SIGTERM, which stop it with all its workers."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    server = subprocess.Popen(command, env=os.environ | ENVIRONMENT, start_new_session=True)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored where a shell starts this in the background
+        signal.signal(number, _interrupt)
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command, env=os.environ | ENVIRONMENT, stdout=output, stderr=output, start_new_session=True
+        )
     try:
-        print(f"Starting MLflow at {address} ...", flush=True)
-        if _answers(address, server):
-            _write_views(address, experiment)
-            print(f"  by method, averaged over seeds: {link(address, experiment, 'by_method')}")
-            print(f"  the same as charts:             {link(address, experiment, 'by_method', charts=True)}")
-            print(f"  every run:                      {link(address, experiment, 'runs')}")
-            print("Ctrl-C stops it.", flush=True)
+        print(f"Starting MLflow at {address} (its messages: {log})", flush=True)
+        if not _answers(address, server):
+            print(f"MLflow's server did not start: {log} says why", file=sys.stderr)
+            return 1
+        _write_views(address, experiment)
+        print(f"  by method, averaged over seeds: {link(address, experiment, 'by_method')}")
+        print(f"  the same as charts:             {link(address, experiment, 'by_method', charts=True)}")
+        print(f"  every run:                      {link(address, experiment, 'runs')}")
+        print("Ctrl-C stops it.", flush=True)
         return server.wait()
     except KeyboardInterrupt:
         return 0

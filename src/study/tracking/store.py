@@ -86,7 +86,7 @@ class Store:
         return {(run.data.tags.get("key", ""), run.info.start_time) for run in self._ended("")}
 
     def moved(self) -> str | None:
-        """One sentence if the database's absolute artifact paths lead elsewhere, as they do once a project was moved."""
+        """One sentence if the database's absolute artifact paths lead elsewhere, as they do in a moved project."""
         location = database.artifact_location(self.database, self.experiment) if self.database else None
         if location is None or location == str(self.artifacts):
             return None

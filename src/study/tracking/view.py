@@ -35,7 +35,7 @@ def _view(group_by: tuple[str, ...]) -> str:
         "modelVersionFilter": "All Runs",
         "selectedColumns": list(WIDTHS),
         "columnOrder": [RUN_NAME, CREATED, *WIDTHS],
-        "columnWidths": {RUN_NAME: 300 if groups else 220, CREATED: 50, **WIDTHS},
+        "columnWidths": {RUN_NAME: 310 if groups else 220, CREATED: 40, **WIDTHS},
         "groupBy": {"aggregateFunction": "average", "groupByKeys": groups} if groups else None,
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,

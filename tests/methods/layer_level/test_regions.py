@@ -4,30 +4,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import linprog
-from torch import Tensor, nn
+from torch import nn
 
 from study.methods.layer_level.regions import Maximiser, PiecewiseLinear, Region
-
-DIMENSIONS = 3
-LOWER, UPPER = torch.full((DIMENSIONS,), -2.0).double(), torch.full((DIMENSIONS,), 3.0).double()
-
-
-def network(activation: nn.Module, batch_norm: bool = False, seed: int = 0) -> nn.Sequential:
-    """A head 3-7-5-4 in float64, with statistics of BatchNorm that are not trivial."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        norm = nn.BatchNorm1d(7) if batch_norm else nn.Identity()
-        layers = nn.Sequential(
-            nn.Linear(3, 7), norm, activation, nn.Dropout(0.5), nn.Linear(7, 5), activation, nn.Linear(5, 4)
-        ).double()
-        if batch_norm:
-            layers.train()(2 * torch.randn(50, 3).double() + 1)
-    return layers.eval()
-
-
-def points(count: int, seed: int = 1) -> Tensor:
-    draws = torch.rand(count, DIMENSIONS, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return LOWER + (UPPER - LOWER) * draws
+from tests.methods.layer_level.heads import DIMENSIONS, LOWER, UPPER, network, points
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
@@ -91,6 +71,7 @@ def test_maxima_over_a_region_are_those_of_another_solver() -> None:
         for row in np.random.default_rng(0).normal(size=(3, DIMENSIONS)):
             bounds = list(zip(region.lower, region.upper, strict=True))
             expected = linprog(-row, A_ub=-region.rows, b_ub=region.offsets, bounds=bounds)
+            assert expected.fun is not None
             assert maximiser.maximum(row) == pytest.approx(-expected.fun, abs=1e-7)
             assert maximiser.maximum(row) <= region.box_bound(row) + 1e-7
 

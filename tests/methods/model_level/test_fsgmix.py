@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -65,8 +66,17 @@ def begun(problem: Problem, **options: Any) -> FSGMix:
     return approach
 
 
-def without_failures(problem: Problem) -> Problem:
-    return dataclasses.replace(problem, failing=problem.failing[:0])
+def whitened(problem: Problem, **changes: Any) -> Problem:
+    """The problem with white repair inputs, which tell a guide from a black image: operators leave black as it is."""
+    white = torch.ones_like(problem.repair.tensors().inputs)
+    return dataclasses.replace(problem, repair=Split("repair", white, problem.repair.labels), **changes)
+
+
+def all_on_the_guide(count: int, width: int, _: torch.Generator, share: float = 1.0) -> tuple[Tensor, Tensor]:
+    """In place of `draw_mix`: of the chains the guide alone, with this share of the mix."""
+    weights = torch.zeros(width, count)
+    weights[-1] = 1
+    return weights, torch.full((count,), share)
 
 
 @pytest.mark.parametrize("guide", GUIDES)
@@ -96,7 +106,7 @@ def test_no_epoch_leaves_the_model_as_it_is(problem: Problem) -> None:
 
 
 def test_without_failing_inputs_it_fails_before_any_training(problem: Problem) -> None:
-    result = run(without_failures(problem))
+    result = run(dataclasses.replace(problem, failing=problem.failing[:0]))
     assert (result.outcome, result.costs) == ("failure", {})
 
 
@@ -110,12 +120,7 @@ def test_inputs_that_are_no_images_are_refused(problem: Problem) -> None:
 def test_a_mix_runs_from_the_image_to_its_guide(
     problem: Problem, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def all_on_the_guide(count: int, width: int, _: torch.Generator) -> tuple[Tensor, Tensor]:
-        weights = torch.zeros(width, count)
-        weights[-1] = 1
-        return weights, torch.full((count,), share)
-
-    monkeypatch.setattr(fsgmix, "draw_mix", all_on_the_guide)
+    monkeypatch.setattr(fsgmix, "draw_mix", partial(all_on_the_guide, share=share))
     approach = begun(problem, guide="raw")
     labels = problem.repair.labels[problem.failing]
     images = problem.train.tensors().inputs[: len(labels)]
@@ -166,20 +171,18 @@ def test_a_guide_of_any_class_is_any_other_failing_input() -> None:
 @pytest.mark.parametrize("guide", ["chain", "operator", "raw"])
 def test_a_class_without_failures_is_mixed_with_nothing_foreign(problem: Problem, guide: str) -> None:
     few = problem.failing[problem.repair.labels[problem.failing] == problem.repair.labels[problem.failing[0]]]
-    white = Split("repair", torch.ones_like(problem.repair.tensors().inputs), problem.repair.labels)
-    approach = begun(dataclasses.replace(problem, repair=white, failing=few), guide=guide)
-    label = int(white.labels[few[0]])
-    black = torch.zeros(50, 1, 8, 8)  # which AugMix's operators leave black
+    approach = begun(whitened(problem, failing=few), guide=guide)
+    label = int(problem.repair.labels[few[0]])
+    black = torch.zeros(50, 1, 8, 8)
     nobody = torch.full((50,), -1)
     assert not approach.mixed(black, torch.full((50,), (label + 1) % 10), nobody).any()
     assert approach.mixed(black, torch.full((50,), label), nobody).any()
 
 
 def test_the_guide_has_an_eighth_of_a_mix_on_average(problem: Problem) -> None:
-    white = Split("repair", torch.ones_like(problem.repair.tensors().inputs), problem.repair.labels)
-    approach = begun(dataclasses.replace(problem, repair=white), guide="raw", guide_class="any")
+    approach = begun(whitened(problem), guide="raw", guide_class="any")
     nobody = torch.full((10_000,), -1)
-    mixed = approach.mixed(torch.zeros(10_000, 1, 4, 4).repeat(1, 1, 2, 2), torch.zeros_like(nobody), nobody)
+    mixed = approach.mixed(torch.zeros(10_000, 1, 8, 8), torch.zeros_like(nobody), nobody)
     assert mixed.mean().item() == pytest.approx(1 / 8, abs=0.01)
 
 
@@ -193,7 +196,9 @@ def test_without_guide_a_mix_is_augmix(problem: Problem) -> None:
 
 
 @pytest.mark.parametrize("augmentation", ["none", "crop_flip"])
-def test_without_consistency_and_failing_inputs_it_is_continued_training(problem: Problem, augmentation: str) -> None:
+def test_without_consistency_and_failing_inputs_it_is_continued_training(
+    problem: Problem, augmentation: Literal["none", "crop_flip"]
+) -> None:
     recipe = dataclasses.replace(problem.recipe, augmentation=augmentation)
     problem = dataclasses.replace(problem, recipe=recipe)
     plain = repair(Finetune(data="train", epochs=1, schedule="constant"), problem, HARDWARE)
@@ -201,9 +206,14 @@ def test_without_consistency_and_failing_inputs_it_is_continued_training(problem
     assert same(result.model, plain.model) and not same(result.model, problem.faulty)
 
 
-def test_the_transform_of_the_recipe_reaches_the_views(problem: Problem) -> None:
-    cropped = dataclasses.replace(problem, recipe=dataclasses.replace(problem.recipe, augmentation="crop_flip"))
-    assert not same(run(cropped).model, run(problem).model)
+def test_a_guide_is_transformed_by_draws_of_its_own(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fsgmix, "draw_mix", all_on_the_guide)
+    recipe = dataclasses.replace(problem.recipe, augmentation="crop")
+    approach = begun(dataclasses.replace(whitened(problem), recipe=recipe), guide="raw", guide_class="any")
+    labels = torch.zeros(400, dtype=torch.int64)
+    mixed = approach.mixed(torch.zeros(400, 1, 8, 8), labels, labels - 1)
+    visible = mixed.flatten(1).mean(dim=1)  # an 8x8 image moved by up to a pixel either way, with black behind it
+    assert set(visible.tolist()) == {1.0, 7 / 8, 49 / 64}
 
 
 def test_an_epoch_is_a_share_of_the_training_set_and_every_failing_input() -> None:

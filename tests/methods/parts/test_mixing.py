@@ -32,7 +32,7 @@ def test_chains_that_only_replace_mix_the_image_with_its_replacement_alone() -> 
     share = (views - images).flatten(1).norm(dim=1) / (others - images).flatten(1).norm(dim=1)
     expected = images + share[:, None, None, None] * (others - images)
     assert (views - expected).abs().max() < 1 / 255
-    assert 0 < share.min() and share.max() < 1
+    assert share.min() > 0 and share.max() < 1
 
 
 def test_replacement_starts_some_of_the_chains() -> None:
@@ -43,7 +43,7 @@ def test_replacement_starts_some_of_the_chains() -> None:
     assert (views.flatten(1).amax(dim=1) > 0).float().mean().item() == pytest.approx(
         1 - (1 - chain_is_replaced) ** 3, abs=0.04
     )
-    assert OPERATORS == Mixing().operators
+    assert Mixing().operators == OPERATORS
 
 
 def test_equal_views_cost_cross_entropy_alone() -> None:

@@ -75,8 +75,17 @@ def test_lightning_takes_it_as_a_data_module() -> None:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.Adam(self.parameters())
 
-    model, quiet = Counting(), {"enable_progress_bar": False, "enable_model_summary": False, "limit_val_batches": 0}
-    pl.Trainer(max_epochs=1, logger=False, enable_checkpointing=False, accelerator="cpu", **quiet).fit(model, Digits())
+    model = Counting()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, datamodule=Digits())
     assert model.seen == 800
 
 

@@ -197,9 +197,7 @@ def _empty_class(root: Path) -> None:
         (_empty_class, "dog holds no image"),
     ],
 )
-def test_unusable_folder_is_refused_before_loading(
-    tmp_path: Path, make: Callable[[Path], None], sentence: str
-) -> None:
+def test_unusable_folder_is_refused_before_loading(tmp_path: Path, make: Callable[[Path], None], sentence: str) -> None:
     make(tmp_path)
     with pytest.raises(Refusal, match=sentence) as refusal:
         ImageFolder(root=str(tmp_path)).check()

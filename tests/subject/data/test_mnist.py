@@ -20,8 +20,8 @@ def values(module: MNIST, name: str) -> set[int]:
     return set((module.splits[name].tensors().inputs[:, 0, 0, 0] * 255).round().int().tolist())
 
 
-def loaded(root: Path, seed: int = 0, **arguments: int) -> MNIST:
-    module = MNIST(root=str(root), **arguments)
+def loaded(root: Path, seed: int = 0, limit: int | None = None) -> MNIST:
+    module = MNIST(root=str(root), limit=limit)
     module.load(seed)
     return module
 

@@ -9,7 +9,8 @@ import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from study.subject.data.module import DataModule, data_root
+from study.paths import data_root
+from study.subject.data.module import DataModule
 
 CONF = Path(__file__).parents[3] / "conf"
 CONFIGS = sorted((CONF / "dataset").glob("*.yaml"))

@@ -130,4 +130,5 @@ class PatchNetwork(nn.Module):
 
     def _states(self) -> tuple[Tensor, ...]:
         """The patterns of each hidden layer, [R, width] bool."""
-        return self.patterns.split(self.head.widths, dim=1)
+        states: tuple[Tensor, ...] = self.patterns.split(self.head.widths, dim=1)
+        return states

@@ -28,6 +28,8 @@ from study.subject.problem import Outline, Problem
 from study.subject.recipe import Auto
 
 ADAM_LR, SGD_LR = 1e-4, 0.01
+ROUNDING = 1e-9
+"""Accuracies are shares of a count: a loss of exactly `tol` is within the bound."""
 
 
 class FSGMix(FineTuning):
@@ -89,7 +91,7 @@ class FSGMix(FineTuning):
             joined("train", parts), int(size), problem.stream("batches"), len(problem.train), self.train_fraction
         )
         self.draws, self.mixes = problem.stream("augmentation"), problem.stream("mixes")
-        self.bound = accuracy(problem.faulty, problem.validation) - self.tol
+        self.bound = accuracy(problem.faulty, problem.validation) - self.tol - ROUNDING
         self._least_loss, self._epochs_since = math.inf, 0
 
     def batches(self) -> Sampled:
@@ -168,7 +170,7 @@ class FSGMix(FineTuning):
 
 @dataclass(frozen=True)
 class Guides:
-    """F by true label: `table` [classes, most] of places in F, padded; `counts` [classes]; `rank` [F], place in its row.
+    """F by true label: `table` [classes, most] of places in F, padded; `counts` [classes]; `rank` [F], column of each.
 
     Where a guide may be of any class there is one row, and every image looks it up.
     """
@@ -227,11 +229,12 @@ class Sampled(Batches):
 
 
 def at_most_per_class(labels: Tensor, shots: int, generator: torch.Generator) -> Tensor:
-    """Indices, ascending, of at most `shots` items of each class, drawn at random; of all items if `shots` is 0."""
+    """Indices, ascending, on the CPU, of at most `shots` items of each class at random; of all items if it is 0."""
     if not shots:
-        return torch.arange(len(labels), device=labels.device)
-    order = torch.randperm(len(labels), generator=generator).to(labels.device)
-    few = [order[labels[order] == label][:shots] for label in labels.unique()]
+        return torch.arange(len(labels))
+    order = torch.randperm(len(labels), generator=generator)
+    drawn = labels.cpu()[order]
+    few = [order[drawn == label][:shots] for label in drawn.unique()]
     return torch.cat(few).sort().values
 
 

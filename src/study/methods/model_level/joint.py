@@ -246,12 +246,13 @@ def usual_settings(problem: Problem, size: int) -> dict[str, Any]:
     outline, small = problem.outline, size < SMALL
     attackable = outline.box is not None and outline.epsilon is not None and outline.kind != "tokens"
     image = outline.kind == "image"
+    photo = image and outline.input_shape[0] == 3
     return {
         "epochs": 20 if small else 10,
         "lr": peak_rate(problem.faulty),
         "batch_size": 64 if small else 128,
         "extra_failing": 2 if small else 4,
-        "aug": (1.0 if small else 0.5) if image else 0.0,
+        "aug": (1.0 if small and photo else 0.5) if image else 0.0,
         "mirror": problem.recipe.augmentation == "crop_flip",
         "hinge": 1.0 if small else 0.5,
         "hinge_live": small,

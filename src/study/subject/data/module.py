@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from study.paths import data_root
 from study.randomness import stream
 from study.storage import key_of
 from study.subject.data.source import Source
@@ -25,13 +25,6 @@ Limit = Annotated[int, Field(ge=10)] | None
 """At most so many items in each split: see `DataModule`."""
 Epsilon = Annotated[float, Field(gt=0, le=1)]
 """Radius of attacks on images in [0, 1]."""
-
-
-def data_root() -> Path:
-    """Where data sets lie unless `dataset.root` says otherwise: STUDY_DATA, or `data` in STUDY_HOME or here."""
-    named = os.environ.get("STUDY_DATA")
-    root = Path(named) if named else Path(os.environ.get("STUDY_HOME") or ".") / "data"
-    return root.expanduser().absolute()
 
 
 class DataModule(pl.LightningDataModule, ABC):

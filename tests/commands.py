@@ -1,0 +1,38 @@
+"""Command lines run inside the test's own process: composed, checked, and run as Hydra's basic launcher would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from study.composition import Composed, composed, parsed, with_plus
+from study.job import run
+from study.paths import conf_folder, multirun
+from study.plan import check
+from study.preparation import Job
+from study.tracking.result import Result
+
+FAST = ("metric=fast", "faulty.epochs=4", "trainer.threads=1", "trainer.progress=false")
+"""A job on digits in about a second."""
+
+
+def compositions(*arguments: str) -> list[Composed]:
+    """The jobs of a command line, composed."""
+    return composed(parsed(with_plus(arguments)), conf_folder())
+
+
+def prepared(*arguments: str) -> list[Job]:
+    """The jobs of a command line, checked."""
+    return check(compositions(*arguments))
+
+
+def run_job(*arguments: str, name: str = "job") -> tuple[str, Path]:
+    """Run a command line of one job; its outcome and its folder."""
+    (job,) = prepared(*arguments)
+    folder = multirun() / name
+    return run(job, folder, ""), folder
+
+
+def result_of(*arguments: str, name: str = "job") -> Result:
+    """Run a command line of one job; its result file."""
+    _, folder = run_job(*arguments, name=name)
+    return Result.read(folder)

@@ -1,0 +1,126 @@
+"""Fine-tuning, the control."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from study.errors import Refusal
+from study.methods.model_level.finetune import Finetune
+from study.methods.parts.schedule import over_steps
+from study.methods.repair import repair
+from study.storage import weights_hash
+from study.subject.data.split import joined
+from study.subject.prediction import right
+from study.training import Curves, fit
+from tests.problems import HARDWARE, RECIPE, digits_problem, digits_splits
+
+
+def fitted(**options: Any) -> Finetune:
+    approach = Finetune(**options)
+    approach.begin(digits_problem())
+    fit(approach, HARDWARE, loader=approach.batches(), curves=Curves(), epochs=approach.epochs, steps=approach.steps)
+    return approach
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_equals_a_bare_training_loop(schedule: Any) -> None:
+    problem = digits_problem()
+    model, data = problem.copy().train(), joined("both", [problem.train, problem.repair])
+    optimiser = torch.optim.Adam(model.parameters(), fused=True)
+    loader = data.batches(64, problem.stream("batches"))
+    factor = over_steps(2 * len(loader)) if schedule == "cosine" else lambda _: 1.0
+    for step, batch in enumerate(batch for _ in range(2) for batch in loader):
+        optimiser.param_groups[0]["lr"] = 2e-3 * factor(step)
+        optimiser.zero_grad()
+        functional.cross_entropy(model(batch.inputs), batch.labels).backward()
+        optimiser.step()
+    ours = fitted(epochs=2, schedule=schedule)
+    assert weights_hash(ours.model) == weights_hash(model)
+    assert ours.costs()["steps"] == 2 * len(loader)
+
+
+@pytest.mark.parametrize("data", ["train", "train_and_repair", "train_and_failing"])
+def test_trains_on_what_it_is_told_to(data: Any) -> None:
+    problem = digits_problem()
+    approach = Finetune(data=data)
+    approach.begin(problem)
+    added = {"train": 0, "train_and_repair": 400, "train_and_failing": len(problem.failing)}[data]
+    drawn = torch.cat([batch.labels for batch in approach.batches()])
+    assert len(drawn) == 800 + added
+    expected = torch.bincount(problem.train.labels, minlength=10)
+    if data == "train_and_failing":
+        expected = expected + torch.bincount(problem.repair.labels[problem.failing], minlength=10)
+    if data != "train_and_repair":
+        assert torch.bincount(drawn, minlength=10).equal(expected)
+
+
+@pytest.mark.parametrize("steps", [7, 50])
+def test_a_budget_of_steps_replaces_epochs_and_ends_the_cosine(steps: int) -> None:
+    approach = fitted(steps=steps)
+    assert approach.costs()["steps"] == steps
+    assert approach.lr_schedulers().get_last_lr()[0] == pytest.approx(0, abs=1e-9)  # type: ignore[union-attr]
+
+
+def test_a_budget_of_seconds_ends_with_a_result() -> None:
+    result = repair(Finetune(seconds=0.4, epochs=0), digits_problem(), HARDWARE)
+    assert result.outcome == "repaired"
+    assert 0.4 <= result.seconds < 5
+    with pytest.raises(Refusal, match="steps"):
+        Finetune(steps=3, seconds=1)
+
+
+def test_rates_follow_from_recipe_and_schedule() -> None:
+    def peak(problem: Any, **options: Any) -> float:
+        approach = Finetune(**options)
+        approach.begin(problem)
+        made = approach.configure_optimizers()
+        optimiser = made["optimizer"] if isinstance(made, dict) else made
+        group = optimiser.param_groups[0]
+        return float(group.get("initial_lr", group["lr"]))
+
+    adam = dataclasses.replace(digits_problem(), recipe=dataclasses.replace(RECIPE, lr=3e-4))
+    sgd = dataclasses.replace(adam, recipe=dataclasses.replace(RECIPE, optimizer="sgd", lr=0.1))
+    normalised = dataclasses.replace(digits_problem(batch_norm=True), recipe=adam.recipe)
+    assert peak(adam) == 2e-3
+    assert peak(normalised) == 1e-3
+    assert peak(sgd) == 0.1
+    assert peak(adam, schedule="constant") == 3e-4
+    assert peak(adam, lr=5e-3) == 5e-3
+
+
+def test_selection_on_validation_keeps_the_best_epoch() -> None:
+    problem, accuracies, hashes = digits_problem(), [], []
+    for epochs in range(1, 6):
+        model = fitted(epochs=epochs, schedule="constant").model
+        accuracies.append(right(model, problem.validation).sum().item())
+        hashes.append(weights_hash(model))
+    best = max(range(5), key=accuracies.__getitem__)
+    chosen = fitted(epochs=5, schedule="constant", select="validation").repaired()
+    assert weights_hash(chosen) == hashes[best]
+
+
+def test_uses_the_augmentation_of_the_recipe() -> None:
+    problem = digits_problem()
+    moved = dataclasses.replace(problem, recipe=dataclasses.replace(RECIPE, augmentation="crop"))
+    losses = []
+    for case in (problem, moved):
+        approach = Finetune()
+        approach.begin(case)
+        losses.append(approach.loss(next(iter(approach.batches()))).item())
+    assert losses[1] > losses[0]
+    assert all(map(math.isfinite, losses))
+
+
+def test_repairs_digits() -> None:
+    problem, test = digits_problem(), digits_splits()["test"]
+    result = repair(Finetune(), problem, HARDWARE)
+    assert result.model is not None
+    before, after = right(problem.faulty, test), right(result.model, test)
+    assert (after & ~before).sum() > 0.2 * (~before).sum()
+    assert (before & ~after).double().mean() < 0.02

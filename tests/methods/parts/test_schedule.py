@@ -1,0 +1,43 @@
+"""The learning-rate schedule."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from study.methods.parts.schedule import has_batch_norm, over_steps, peak_rate, warm_up_and_cosine
+
+
+def test_rises_over_a_twentieth_then_falls_to_nothing() -> None:
+    total = 200
+    factors = [over_steps(total)(step) for step in range(total)]
+    expected = [min(1, (t + 1) / (0.05 * total)) * (1 + math.cos(math.pi * t / total)) / 2 for t in range(total)]
+    assert factors == pytest.approx(expected, abs=1e-12)
+    assert factors[0] > 0
+    assert max(range(total), key=factors.__getitem__) == 9
+    assert warm_up_and_cosine(1.0) == pytest.approx(0)
+
+
+def test_a_single_step_runs_at_the_peak() -> None:
+    assert over_steps(1)(0) == 1
+
+
+def test_drives_an_optimiser() -> None:
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 2.0)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, over_steps(40))
+    rates = []
+    for _ in range(40):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        scheduler.step()
+    assert rates[0] == pytest.approx(1.0)
+    assert rates[20] == pytest.approx(1.0)
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(0.0)
+
+
+def test_the_peak_is_lower_with_batch_norm() -> None:
+    plain, normalised = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    assert not has_batch_norm(plain)
+    assert has_batch_norm(normalised)
+    assert peak_rate(normalised) < peak_rate(plain)

@@ -1,0 +1,228 @@
+"""One table of approaches: every promise of the contract, checked for every row, with BatchNorm as well."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from study.methods.base import Approach, Unadaptable
+from study.methods.repair import Repair, repair
+from study.storage import load_model, save_model, weights_hash
+from study.subject.prediction import predict
+from study.subject.problem import Problem
+from tests.commands import compositions
+from tests.problems import HARDWARE, digits_problem, digits_splits
+
+
+@dataclass(frozen=True)
+class Row:
+    """An approach and what it promises.
+
+    settings: what makes it quick here; idle: settings under which it must return the weights unchanged bit for bit,
+    None if there are none; exact: every failing repair input is right afterwards; needs: kinds of subject it refuses
+    otherwise.
+    """
+
+    method: str
+    level: str
+    settings: tuple[str, ...] = ()
+    idle: tuple[str, ...] | None = None
+    exact: bool = False
+    images_only: bool = False
+    hidden_relu: bool = False
+
+
+ROWS = [
+    Row("finetune", "model", ("method.epochs=4",), idle=("method.epochs=0",)),
+    Row("joint", "model", ("method.epochs=4",), idle=("method.epochs=0",)),
+    Row("fsgmix", "model", ("method.epochs=3", "method.train_fraction=1.0"), idle=("method.epochs=0",), images_only=True),
+    Row("reassure", "layer", exact=True, hidden_relu=True),
+    Row("reassure_soft", "layer", hidden_relu=True),
+    Row("arachne", "neuron", ("method.population=30", "method.generations=15", "method.neg_fraction=0.5")),
+]
+IDS = [row.method for row in ROWS]
+every_row = pytest.mark.parametrize("row", ROWS, ids=IDS)
+with_and_without_norm = pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "batch_norm"])
+
+
+def approach(method: str, *settings: str) -> Approach:
+    """The approach of a configuration."""
+    (job,) = compositions(f"+method={method}", *settings)
+    made = instantiate(job.config.method, _convert_="all")
+    assert isinstance(made, Approach)
+    return made
+
+
+@lru_cache
+def outcome(row: Row, batch_norm: bool, seed: int = 0) -> Repair:
+    """The row's repair of a network on digits, computed once."""
+    return repair(approach(row.method, *row.settings), with_seed(digits_problem(batch_norm), seed), HARDWARE)
+
+
+def with_seed(problem: Problem, seed: int) -> Problem:
+    """The same problem for another seed of the repair."""
+    return dataclasses.replace(problem, seed=seed)
+
+
+@every_row
+def test_it_says_what_it_is(row: Row) -> None:
+    made = approach(row.method)
+    assert made.level == row.level
+    assert made.source
+
+
+@every_row
+@with_and_without_norm
+def test_it_repairs_and_leaves_the_faulty_model_alone(row: Row, batch_norm: bool) -> None:
+    problem = digits_problem(batch_norm)
+    before = weights_hash(problem.faulty)
+    result = outcome(row, batch_norm)
+    assert result.outcome == "repaired", result.reason
+    assert weights_hash(problem.faulty) == before and not problem.faulty.training
+    assert result.model is not None and not result.model.training
+    old = {tensor.data_ptr() for tensor in problem.faulty.state_dict().values()}
+    assert not old & {tensor.data_ptr() for tensor in result.model.state_dict().values()}
+    assert result.changed and 0 < result.costs["weights_changed"]
+    assert result.costs["repair_set_fixed"] > 0
+    assert result.seconds > 0
+
+
+@every_row
+@with_and_without_norm
+def test_the_repaired_model_has_the_call_signature_of_the_faulty_one(row: Row, batch_norm: bool) -> None:
+    problem, result = digits_problem(batch_norm), outcome(row, batch_norm)
+    assert result.model is not None
+    inputs = digits_splits()["test"].tensors().inputs[:7].requires_grad_()
+    logits = result.model(inputs)
+    assert logits.shape == problem.faulty(inputs).shape and logits.dtype == torch.float32
+    assert bool(logits.isfinite().all())
+    (gradient,) = torch.autograd.grad(logits.sum(), inputs)  # attacks need it
+    assert bool(gradient.isfinite().all()) and bool(gradient.any())
+
+
+@every_row
+def test_the_same_seed_gives_the_same_model_whatever_the_global_state(row: Row) -> None:
+    first = outcome(row, False).model
+    torch.manual_seed(123456)
+    again = repair(approach(row.method, *row.settings), digits_problem(), HARDWARE).model
+    assert first is not None and again is not None
+    ours, theirs = first.state_dict(), again.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@every_row
+def test_it_leaves_the_global_random_state_alone(row: Row) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    repair(approach(row.method, *row.settings), digits_problem(), HARDWARE)
+    assert torch.equal(torch.rand(3), expected)
+
+
+LOADED = """
+import sys, torch
+from pathlib import Path
+from safetensors.torch import load_file, save_file
+from study.storage import load_model
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+for model in sorted(folder.glob("*-model")):
+    inputs = load_file(folder / "inputs.safetensors")["inputs"]
+    with torch.inference_mode():
+        save_file({"logits": load_model(model)(inputs)}, folder / f"{model.name}.logits")
+"""
+
+
+def test_a_stored_model_gives_the_same_logits_in_a_fresh_process(tmp_path: Path) -> None:
+    inputs = digits_splits()["test"].tensors().inputs
+    save_file({"inputs": inputs}, tmp_path / "inputs.safetensors")
+    models: dict[str, nn.Module] = {}
+    for row in ROWS:
+        for batch_norm in (False, True):
+            name = f"{row.method}-{batch_norm}-model"
+            model = outcome(row, batch_norm).model
+            assert model is not None
+            models[name] = model
+            (tmp_path / name).mkdir()
+            save_model(model, tmp_path / name)
+            named = json.dumps(json.loads((tmp_path / name / "model.json").read_text()))
+            assert '"class": "study.' in named and '"class": "tests' not in named
+    subprocess.run([sys.executable, "-c", LOADED, str(tmp_path)], check=True)
+    for name, model in models.items():
+        with torch.inference_mode():
+            assert torch.equal(model(inputs), load_file(tmp_path / f"{name}.logits")["logits"]), name
+
+
+@every_row
+def test_idle_settings_return_the_weights_bit_for_bit(row: Row) -> None:
+    if row.idle is None:
+        pytest.skip("it has no settings under which it does nothing")
+    problem = digits_problem(batch_norm=True)
+    result = repair(approach(row.method, *row.idle), problem, HARDWARE)
+    assert result.costs["weights_changed"] == 0
+    assert result.outcome == "failure" and result.reason == "no failing repair input is right afterwards"
+
+
+@every_row
+def test_an_exact_approach_repairs_every_failing_input_of_the_stored_model(row: Row, tmp_path: Path) -> None:
+    if not row.exact:
+        pytest.skip("it makes no such promise")
+    problem, result = digits_problem(), outcome(row, False)
+    assert result.model is not None
+    save_model(result.model, tmp_path)
+    failing = problem.repair.subset(problem.failing)
+    assert bool((predict(load_model(tmp_path), failing).argmax(1) == failing.labels).all())
+
+
+def without_images(problem: Problem) -> Problem:
+    """The problem as one of a table."""
+    return dataclasses.replace(problem, outline=dataclasses.replace(problem.outline, kind="table"))
+
+
+@every_row
+def test_what_a_subject_lacks_is_said_before_any_work(row: Row) -> None:
+    outline = without_images(digits_problem()).outline
+    if row.images_only:
+        with pytest.raises(Unadaptable, match="image"):
+            approach(row.method).check(outline)
+    else:
+        approach(row.method).check(outline)
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+    if row.hidden_relu:
+        with pytest.raises(Unadaptable, match="ReLU"):
+            approach(row.method).check(dataclasses.replace(digits_problem().outline, model=linear))
+
+
+@every_row
+def test_a_time_budget_ends_it_as_corrupted(row: Row) -> None:
+    made = approach(row.method, *row.settings, "method.max_seconds=0.000001")
+    result = repair(made, digits_problem(), HARDWARE)
+    assert result.outcome == "corrupted" and "time budget" in result.reason
+
+
+EDGES: dict[str, Callable[[Problem], torch.Tensor]] = {
+    "one failing input": lambda problem: problem.failing[:1],
+    "all of one class": lambda problem: problem.failing[
+        problem.repair.labels[problem.failing] == problem.repair.labels[problem.failing].mode().values
+    ],
+}
+
+
+@every_row
+@pytest.mark.parametrize("edge", EDGES)
+def test_few_failing_inputs_are_no_crash(row: Row, edge: str) -> None:
+    problem = digits_problem()
+    result = repair(approach(row.method, *row.settings), dataclasses.replace(problem, failing=EDGES[edge](problem)), HARDWARE)
+    assert result.outcome in ("repaired", "failure"), result.reason

@@ -1,0 +1,80 @@
+"""Every file of conf/ composes, agrees with what it builds, and explains each of its values."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from study.composition import GROUPS
+from study.paths import conf_folder
+from tests.commands import compositions
+
+CONF = conf_folder()
+FILES = sorted(CONF.rglob("*.yaml"))
+METHODS = [path for path in FILES if path.is_relative_to(CONF / "method")]
+
+
+def named(path: Path) -> str:
+    """The override that chooses a file."""
+    group, _, _ = path.relative_to(CONF).as_posix().partition("/")
+    if path.is_relative_to(CONF / "hydra"):
+        group = "hydra/launcher"
+    option = path.relative_to(CONF / group).with_suffix("").as_posix()
+    return f"{'+' if group == 'method' else ''}{group}={option}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(CONF).as_posix())
+def test_every_file_composes(path: Path) -> None:
+    assert compositions(*([] if path.name == "config.yaml" else [named(path)]))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(CONF).as_posix())
+def test_every_value_has_a_comment(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    hydra = lines.index("hydra:") if "hydra:" in lines else len(lines)
+    for number, line in enumerate(lines[:hydra]):
+        name, colon, value = line.partition(":")
+        if not colon or not value.strip() or name.strip().startswith(("#", "-")) or name.strip() in ("_target_", "defaults"):
+            continue
+        assert "#" in value or lines[number - 1].strip().startswith("#") or path.parent.name == "launcher", line
+
+
+def defaults_of(target: Any) -> dict[str, Any]:
+    """A constructor's keyword arguments with their defaults."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(target).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+@pytest.mark.parametrize("path", METHODS, ids=lambda path: path.relative_to(CONF / "method").as_posix())
+def test_a_methods_file_is_its_constructors_signature(path: Path) -> None:
+    (job,) = compositions(named(path))
+    values = OmegaConf.to_container(job.config.method, resolve=True)
+    assert isinstance(values, dict)
+    target = values.pop("_target_")
+    defaults = defaults_of(get_class(target))
+    assert set(values) == set(defaults)
+    if path.parent.name != "full" and target.rpartition(".")[2].lower() == path.stem.replace("_", ""):
+        assert values == {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
+
+
+@pytest.mark.parametrize("group", [group for group in GROUPS if group not in ("method", "architecture", "metric")])
+def test_a_groups_files_name_all_settings(group: str) -> None:
+    for path in (CONF / group).glob("*.yaml"):
+        (job,) = compositions(named(path))
+        values = dict(job.config[group])
+        target = get_class(values.pop("_target_"))
+        accepted = set(inspect.signature(target).parameters)
+        assert set(values) == accepted, path
+
+
+def test_every_approach_has_its_paper_scale_settings() -> None:
+    small = {path.stem for path in METHODS if path.parent.name == "method"}
+    assert {path.stem for path in METHODS if path.parent.name == "full"} <= small

@@ -1,0 +1,248 @@
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from study.errors import Refusal
+from study.tracking.store import Store
+from tests.tracking.results import written
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory):
+    """One database for the module, since making it takes seconds; every test has its own experiment."""
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def store(uri, request):
+    return Store(uri=uri, experiment=request.node.name)
+
+
+def runs(store):
+    """Every run of the store's experiment that was not deleted, by MLflow's own client."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(store.uri)
+    return client.search_runs([client.get_experiment_by_name(store.experiment).experiment_id])
+
+
+def test_everything_of_a_result_is_in_the_run(store, tmp_path):
+    from mlflow import MlflowClient
+
+    run_id = store.write(written(tmp_path / "job"))
+
+    client = MlflowClient(store.uri)
+    run = client.get_run(run_id)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "arachne digits k0")
+    assert (run.info.start_time, run.info.end_time) == (1_700_000_000_250, 1_700_000_060_250)
+    assert run.data.metrics["after/accuracy"] == 0.9375
+    assert run.data.metrics["after/aaod"] != run.data.metrics["after/aaod"]
+    assert run.data.params["method.population"] == "100"
+    assert run.data.params["odd__name_"] == "x"
+    tags = run.data.tags
+    assert (tags["key"], tags["method"], tags["outcome"]) == ("k0", "arachne", "repaired")
+    assert tags["mlflow.source.git.commit"] == "0123abc"
+    assert {"mlflow.user", "mlflow.source.name", "run_type"} <= tags.keys()
+    history = client.get_metric_history(run_id, "repair/fitness")
+    assert sorted((point.step, point.value) for point in history) == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+    assert {entry.path for entry in client.list_artifacts(run_id)} == {"config.yaml", "repaired"}
+    assert (store.artifacts / run_id / "artifacts" / "repaired" / "model.json").read_text() == "{}"
+
+
+def test_a_long_curve_arrives_whole(store, tmp_path):
+    from mlflow import MlflowClient
+
+    run_id = store.write(written(tmp_path / "job", points=2500))
+
+    assert len(MlflowClient(store.uri).get_metric_history(run_id, "repair/fitness")) == 2500
+
+
+def test_finished_is_true_for_finished_runs_of_this_experiment_alone(store, tmp_path):
+    store.write(written(tmp_path / "a", "done"))
+    store.write(written(tmp_path / "b", "crashed", status="FAILED"))
+
+    assert store.finished("done")
+    assert not store.finished("crashed")
+    assert not store.finished("never")
+    assert not Store(uri=store.uri, experiment="other").finished("done")
+
+
+def test_a_store_that_does_not_exist_is_asked_without_being_made(tmp_path):
+    store = Store(uri=f"sqlite:///{tmp_path}/mlruns/mlflow.db")
+
+    store.check()
+
+    assert not store.finished("k0")
+    assert store.recorded() == set()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_job_is_not_recorded_twice_unless_forced(store, tmp_path):
+    first = store.write(written(tmp_path / "a", started=1000))
+    again = written(tmp_path / "b", started=2000)
+
+    assert store.write(again) == first
+    forced = store.write(again, force=True)
+    assert forced != first
+    assert store.write(again, force=True) == forced
+    assert {run.info.run_id for run in runs(store)} == {first, forced}
+
+
+def test_a_crashed_run_stays_beside_the_finished_one(store, tmp_path):
+    store.write(written(tmp_path / "a", status="FAILED", started=1000))
+    store.write(written(tmp_path / "b", started=2000))
+
+    assert sorted(run.info.status for run in runs(store)) == ["FAILED", "FINISHED"]
+    assert store.recorded() == {("k0", 1_000_000), ("k0", 2_000_000)}
+
+
+def test_a_write_that_breaks_off_leaves_no_run(store, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    folder = written(tmp_path / "job")
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifacts", lambda *_: (_ for _ in ()).throw(OSError("No space left on device")))
+        with pytest.raises(Refusal, match="could not be recorded in .*: No space left on device"):
+            store.write(folder)
+    assert runs(store) == []
+    assert not store.finished("k0")
+
+    store.write(folder)
+
+    assert [run.info.status for run in runs(store)] == ["FINISHED"]
+
+
+def test_what_a_killed_write_left_is_replaced(store, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    folder = written(tmp_path / "job")
+    with monkeypatch.context() as patch:  # a kill leaves the run RUNNING: nothing is set, nothing is deleted
+        patch.setattr(MlflowClient, "set_terminated", lambda *_: None)
+        killed = store.write(folder)
+    assert not store.finished("k0")
+    assert store.recorded() == set()
+
+    whole = store.write(folder)
+
+    assert [(run.info.run_id, run.info.status) for run in runs(store)] == [(whole, "FINISHED")]
+    assert whole != killed
+
+
+def test_a_moved_store_says_so_and_is_put_right(uri, tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    store = Store(uri=f"sqlite:///{old}/mlruns/mlflow.db")
+    run_id = store.write(written(tmp_path / "job"))
+    old.rename(new)
+    moved = Store(uri=f"sqlite:///{new}/mlruns/mlflow.db")
+
+    with pytest.raises(Refusal, match=r"was moved: .*/old/mlruns/artifacts; `python -m study.record` puts that right"):
+        moved.check()
+    with pytest.raises(Refusal, match="was moved"):
+        moved.write(written(tmp_path / "another", "k1"))
+    assert moved.finished("k0")
+    assert moved.relocate()
+
+    from mlflow import MlflowClient
+
+    moved.check()
+    assert not moved.relocate()
+    assert {entry.path for entry in MlflowClient(moved.uri).list_artifacts(run_id)} == {"config.yaml", "repaired"}
+    moved.write(written(tmp_path / "third", "k2"))
+    assert not old.exists()
+
+
+def test_a_deleted_experiment_is_named(store, tmp_path):
+    from mlflow import MlflowClient
+
+    store.write(written(tmp_path / "a"))
+    client = MlflowClient(store.uri)
+    client.delete_experiment(client.get_experiment_by_name(store.experiment).experiment_id)
+
+    with pytest.raises(Refusal, match=f"tracking.experiment={store.experiment} was deleted"):
+        store.write(written(tmp_path / "b", "k1"))
+
+
+@pytest.mark.parametrize("uri", ["file:./mlruns", "mlruns", "postgresql://db/x", "sqlite://", ""])
+def test_other_kinds_of_address_are_refused(uri):
+    with pytest.raises(Refusal, match="use auto, sqlite:///FILE, http"):
+        Store(uri=uri).check()
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    (tmp_path / "mlflow.db").write_text("no database, but long enough to be taken for one" * 10)
+
+    with pytest.raises(Refusal, match="is not an MLflow store"):
+        Store(uri=f"sqlite:///{tmp_path}/mlflow.db").check()
+
+
+def test_a_server_that_does_not_answer_is_refused():
+    with pytest.raises(Refusal, match=r"tracking.uri=http://127.0.0.1:9 does not answer \(.*refused"):
+        Store(uri="http://127.0.0.1:9").check()
+
+
+@pytest.fixture
+def web_server():
+    """Any web server: it knows /mlflow/health and nothing else."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path == "/mlflow/health" else 404)
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Silence."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_server_is_taken_if_it_is_healthy(web_server):
+    Store(uri=f"{web_server}/mlflow/").check()
+
+    with pytest.raises(Refusal, match="answers, but not as an MLflow server does"):
+        Store(uri=web_server).check()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from study.tracking.store import Store
+from tests.tracking.results import written
+folder, process, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+for job in range(count):
+    name = f"{process}-{job}"
+    Store(uri=f"sqlite:///{folder}/mlruns/mlflow.db").write(written(folder / "multirun" / name, name))
+"""
+
+
+@pytest.mark.parametrize(("processes", "jobs"), [(4, 3), pytest.param(8, 10, marks=pytest.mark.slow)])
+def test_processes_that_share_a_fresh_store_lose_nothing(tmp_path, processes, jobs):
+    root = Path(__file__).parents[2]
+    started = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(number), str(jobs)], cwd=root)
+        for number in range(processes)
+    ]
+    assert [process.wait(timeout=240) for process in started] == [0] * processes
+
+    store = Store(uri=f"sqlite:///{tmp_path}/mlruns/mlflow.db")
+    found = runs(store)
+    assert {run.data.tags["key"] for run in found} == {f"{p}-{j}" for p in range(processes) for j in range(jobs)}
+    assert len(found) == processes * jobs
+    assert {len(run.data.metrics) for run in found} == {3}
+    assert all((store.artifacts / run.info.run_id / "artifacts" / "config.yaml").is_file() for run in found)
+
+
+def test_importing_the_store_and_asking_it_imports_no_mlflow(tmp_path):
+    shutil.rmtree(tmp_path)
+    code = (
+        "import sys; from study.tracking.store import Store; s = Store(); s.check(); s.finished('k');"
+        "sys.exit('mlflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
