@@ -60,15 +60,13 @@ def composed(arguments: Namespace, conf: Path) -> list[Composed]:
     """Every job of a command line, composed; raises Refusal for a name or key that is not there."""
     overrides = list(arguments.overrides)
     _one_method(overrides)
-    search_path = []
-    if arguments.config_dir:
-        folder = Path(arguments.config_dir).absolute()
-        if not folder.is_dir():
-            raise Refusal(f"--config-dir {arguments.config_dir}: there is no such folder")
-        search_path = [f"hydra.searchpath=[file://{folder}]"]
+    own = Path(arguments.config_dir).absolute() if arguments.config_dir else None
+    if own is not None and not own.is_dir():
+        raise Refusal(f"--config-dir {arguments.config_dir}: there is no such folder")
+    search_path = [f"hydra.searchpath=[file://{own}]"] if own else []
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base=VERSION_BASE, job_name="study"):
-        known = _options(search_path)
+        known = _options(own)
         for override in _parse(overrides):
             _check_choice(override, known)
         jobs = _expanded(overrides) if arguments.multirun else [overrides]
@@ -105,19 +103,17 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
         raise Refusal(_first_line(error)) from error
 
 
-def _options(search_path: Sequence[str]) -> dict[str, list[str]]:
-    """The options of each group, those of a user's folder included."""
+def _options(own: Path | None) -> dict[str, list[str]]:
+    """The options of each group, those in a user's own folder included."""
     loader = GlobalHydra.instance().config_loader()
-    loader.load_configuration("config", list(search_path), run_mode=_run_mode())  # takes up hydra.searchpath
-    options = {group: list(loader.get_group_options(group)) for group in GROUPS}
-    options["method"] += [f"full/{name}" for name in loader.get_group_options("method/full")]
-    return {group: [name for name in names if name != "full"] for group, names in options.items()}
-
-
-def _run_mode() -> Any:
-    from hydra.types import RunMode
-
-    return RunMode.RUN
+    options: dict[str, list[str]] = {}
+    for group in GROUPS:
+        names = {name for name in loader.get_group_options(group) if name != "full"}
+        names |= {f"full/{name}" for name in loader.get_group_options(f"{group}/full")} if group == "method" else set()
+        if own is not None:
+            names |= {path.relative_to(own / group).with_suffix("").as_posix() for path in (own / group).rglob("*.yaml")}
+        options[group] = sorted(names)
+    return options
 
 
 def _check_choice(override: Override, known: Mapping[str, Sequence[str]]) -> None:

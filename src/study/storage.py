@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -34,25 +34,34 @@ WEIGHTS, BLUEPRINT = "model.safetensors", "model.json"
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, or a crash, finds the old content or the new one and nothing between."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).replace(path)
+    temporary = _beside(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def new_folder(final: Path) -> Iterator[Path]:
-    """A temporary folder beside `final` that takes its name when the block ends without an exception."""
+    """A temporary folder beside `final` that takes its name when the block ends without an exception.
+
+    A folder that has the name already is moved out of the way first, so that it is never seen half removed.
+    """
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+    temporary, old = _beside(final), _beside(final)
+    temporary.mkdir()
     try:
         yield temporary
         if final.exists():
-            shutil.rmtree(final)
+            final.rename(old)
         temporary.rename(final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
@@ -102,13 +111,16 @@ def blueprint_of(module: nn.Module) -> Blueprint:
 def build(blueprint: Blueprint, allowed: Collection[str] = ()) -> nn.Module:
     """Build the module of a blueprint, newly initialised.
 
-    Raises Refusal if it names a class that is neither of this package nor in `allowed` (dotted names).
+    Raises Refusal if it names a class that does not exist, or one outside this package and `allowed` (dotted names).
     """
     name = blueprint["class"]
     if not name.startswith("study.") and name not in allowed:
         raise Refusal(f"the stored model names the class {name}, which is neither of this package nor configured here")
     module_name, _, class_name = name.rpartition(".")
-    target = getattr(__import__(module_name, fromlist=[class_name]), class_name)
+    try:
+        target = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise Refusal(f"the stored model names the class {name}, which does not exist here: {error}") from error
     if not (isinstance(target, type) and issubclass(target, nn.Module)):
         raise Refusal(f"the stored model names {name}, which is not a torch module")
     arguments = {
@@ -117,7 +129,7 @@ def build(blueprint: Blueprint, allowed: Collection[str] = ()) -> nn.Module:
     }
     module = target(**arguments)
     if not hasattr(module, "blueprint"):
-        module.blueprint = blueprint
+        module.blueprint = blueprint  # type: ignore[assignment]  # torch thinks that attributes are tensors
     return module
 
 
@@ -148,7 +160,7 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
         raise Refusal(f"faulty.checkpoint={path}: there is no such file")
     try:
         content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (SafetensorError, Exception) as error:
+    except Exception as error:  # a foreign file: torch and safetensors raise a dozen kinds
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise Refusal(
             f"faulty.checkpoint={path}: neither a safetensors file nor a plain state dict "
@@ -159,3 +171,8 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise Refusal(f"faulty.checkpoint={path}: holds no state dict (names and tensors)")
     return content
+
+
+def _beside(path: Path) -> Path:
+    """A name that nobody uses, in the same folder (and so on the same disk)."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")

@@ -160,7 +160,7 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     for message in (
         r".*does not have many workers.*",
-        r".*`configure_optimizers` returned `None`.*",
+        r".*configure_optimizers` returned `None`.*",
         r".*The number of training batches.*",
         r".*GPU available but not used.*",
         r".*Trying to infer the `batch_size`.*",

@@ -13,7 +13,11 @@ def test_a_result_survives_the_file(tmp_path):
 
     assert result.curves == {"repair/fitness": [(0, 1.0), (1, 0.5), (2, 1 / 3)]}
     assert (result.started, result.ended) == (1_700_000_000.25, 1_700_000_060.25)
-    assert (result.status, result.tags["outcome"], result.params["method.population"]) == ("FINISHED", "repaired", "100")
+    assert (result.status, result.tags["outcome"], result.params["method.population"]) == (
+        "FINISHED",
+        "repaired",
+        "100",
+    )
 
 
 def test_infinity_is_left_out_and_nan_is_kept(tmp_path):

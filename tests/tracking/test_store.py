@@ -1,3 +1,4 @@
+import multiprocessing
 import shutil
 import subprocess
 import sys
@@ -8,14 +9,8 @@ from pathlib import Path
 import pytest
 
 from study.errors import Refusal
-from study.tracking.store import Store
+from study.tracking.store import Store, import_mlflow
 from tests.tracking.results import written
-
-
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory):
-    """One database for the module, since making it takes seconds; every test has its own experiment."""
-    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
 
 
 @pytest.fixture
@@ -106,7 +101,9 @@ def test_a_write_that_breaks_off_leaves_no_run(store, tmp_path, monkeypatch):
 
     folder = written(tmp_path / "job")
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "log_artifacts", lambda *_: (_ for _ in ()).throw(OSError("No space left on device")))
+        patch.setattr(
+            MlflowClient, "log_artifacts", lambda *_: (_ for _ in ()).throw(OSError("No space left on device"))
+        )
         with pytest.raises(Refusal, match="could not be recorded in .*: No space left on device"):
             store.write(folder)
     assert runs(store) == []
@@ -210,26 +207,25 @@ def test_a_server_is_taken_if_it_is_healthy(web_server):
         Store(uri=web_server).check()
 
 
-WRITER = """
-import sys
-from pathlib import Path
-from study.tracking.store import Store
-from tests.tracking.results import written
-folder, process, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-for job in range(count):
-    name = f"{process}-{job}"
-    Store(uri=f"sqlite:///{folder}/mlruns/mlflow.db").write(written(folder / "multirun" / name, name))
-"""
+def write_many(folder, process, jobs):
+    """What one process of a multirun does to the store, a new Store for each job."""
+    for job in range(jobs):
+        name = f"{process}-{job}"
+        Store(uri=f"sqlite:///{folder}/mlruns/mlflow.db").write(written(folder / "multirun" / name, name))
 
 
 @pytest.mark.parametrize(("processes", "jobs"), [(4, 3), pytest.param(8, 10, marks=pytest.mark.slow)])
 def test_processes_that_share_a_fresh_store_lose_nothing(tmp_path, processes, jobs):
-    root = Path(__file__).parents[2]
-    started = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(number), str(jobs)], cwd=root)
-        for number in range(processes)
-    ]
-    assert [process.wait(timeout=240) for process in started] == [0] * processes
+    import_mlflow()  # here, so that the processes need not: they are to meet in the store
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+    fork = multiprocessing.get_context("fork")
+    started = [fork.Process(target=write_many, args=(tmp_path, number, jobs)) for number in range(processes)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(timeout=240)
+    assert [process.exitcode for process in started] == [0] * processes
 
     store = Store(uri=f"sqlite:///{tmp_path}/mlruns/mlflow.db")
     found = runs(store)

@@ -5,13 +5,12 @@ from study.tracking.view import PREFIX, TAGS, link
 from tests.tracking.results import written
 
 
-def test_a_new_experiment_has_the_views(tmp_path):
+def test_a_new_experiment_has_the_views(uri, tmp_path):
     from mlflow import MlflowClient
 
-    store = Store(uri=f"sqlite:///{tmp_path}/mlruns/mlflow.db")
-    store.write(written(tmp_path / "job"))
+    Store(uri=uri, experiment="views").write(written(tmp_path / "job"))
 
-    tags = MlflowClient(store.uri).get_experiment_by_name("study").tags
+    tags = MlflowClient(uri).get_experiment_by_name("views").tags
     assert {name: tags.get(name) for name in TAGS} == TAGS
 
 

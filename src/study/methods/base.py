@@ -118,6 +118,7 @@ class FineTuning(Approach):
 
     model: nn.Module
     automatic_optimization = True
+    _taken: int = 0
 
     def begin(self, problem: Problem) -> None:
         super().begin(problem)
@@ -170,7 +171,6 @@ class Patching(Approach):
     """
 
     automatic_optimization = False
-    _result: nn.Module | None = None
 
     def rounds(self, problem: Problem) -> Rounds:
         """The approach, step by step; returns the repaired model, raises NoRepair if it finds none."""
@@ -179,6 +179,7 @@ class Patching(Approach):
     def begin(self, problem: Problem) -> None:
         super().begin(problem)
         self._generator = self.rounds(problem)
+        self._result: list[nn.Module] = []  # in a list: Lightning moves what is an attribute off the device at the end
 
     def batches(self) -> Iterable[int]:
         return itertools.count()
@@ -188,7 +189,7 @@ class Patching(Approach):
             with torch.enable_grad():
                 values = next(self._generator)
         except StopIteration as end:
-            self._result = end.value
+            self._result = [] if end.value is None else [end.value]
             self.trainer.should_stop = True
         else:
             self.record(values, batch_idx)
@@ -197,6 +198,6 @@ class Patching(Approach):
         """A patching approach has no optimiser of Lightning's."""
 
     def repaired(self) -> nn.Module:
-        if self._result is None:
+        if not self._result:
             raise NoRepair("its search ended without a result")
-        return self._result.eval()
+        return self._result[0].eval()

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from study.memory import PeakMemory
 from study.methods.base import Approach, NoRepair, Unadaptable
+from study.randomness import forked
 from study.storage import weights_hash
 from study.subject.prediction import predict
 from study.subject.problem import Problem
@@ -26,7 +27,8 @@ class Repair:
 
     model: the repaired model in eval mode, None unless the outcome is `repaired`; seconds: wall-clock time from
     "faulty model in memory" to "repaired model returned"; curves: what the stages logged; costs: see
-    `Approach.costs`, peak memory (MiB) and share of changed weights included; changed: whether any weight differs;
+    `Approach.costs`, peak memory (MiB) and share of changed weights included; changed: whether any weight, or
+    statistic of a BatchNorm, differs;
     code: fingerprint of the code that computed it.
     """
 
@@ -49,7 +51,7 @@ def repair(approach: Approach, problem: Problem, hardware: Hardware) -> Repair:
     curves = Curves()
     result = Repair("failure", curves=curves.values)
     start = time.perf_counter()
-    with PeakMemory(problem.device) as memory:
+    with PeakMemory(problem.device) as memory, forked(problem.seed, "repair", "layers"):
         try:
             _run_stages(approach, problem, hardware, curves, start)
             result.model = approach.repaired()
@@ -60,7 +62,9 @@ def repair(approach: Approach, problem: Problem, hardware: Hardware) -> Repair:
             result.outcome, result.reason = "unadaptable", str(reason)
         except BudgetExceeded as reason:
             result.outcome, result.reason = "corrupted", str(reason)
-        except (MemoryError, torch.OutOfMemoryError) as error:
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
             result.outcome, result.reason = "corrupted", f"ran out of memory: {error}"
     result.seconds = time.perf_counter() - start
     if weights_hash(problem.faulty) != before:
@@ -97,9 +101,8 @@ def _judge(result: Repair, approach: Approach, problem: Problem) -> None:
     model = result.model
     assert model is not None
     model.to(problem.device)
-    share = changed_share(problem.faulty, model)
-    result.costs["weights_changed"] = share
-    result.changed = share > 0
+    result.costs["weights_changed"] = changed_share(problem.faulty, model)
+    result.changed = weights_hash(model) != weights_hash(problem.faulty)
     if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values() if tensor.is_floating_point()):
         result.outcome, result.reason, result.model = "failure", "its weights are not finite", None
         return
@@ -113,16 +116,28 @@ def _judge(result: Repair, approach: Approach, problem: Problem) -> None:
 def changed_share(before: nn.Module, after: nn.Module) -> float:
     """Share of the faulty model's parameters whose value differs afterwards.
 
-    Parts that were put beside the model (a patch network) count as changed weights, as far as there are new tensors.
+    Where the repaired model holds the faulty one among other parts (a patch network, voters), their parameters and
+    buffers count as changed too, so that the share can exceed 1; buffers that every copy of the model has
+    (normalisation) do not count.
     """
-    old = dict(before.named_parameters())
-    new = dict(after.named_parameters())
-    total = sum(tensor.numel() for tensor in old.values())
-    differing = 0
-    for name, tensor in new.items():
-        inner = name if name in old else name.partition(".")[2]
-        same = old.get(inner)
-        differing += tensor.numel() if same is None or same.shape != tensor.shape else int((tensor != same).sum())
-    added = {name: t for name, t in after.named_buffers() if name.partition(".")[2] not in dict(before.named_buffers())}
-    added = {name: t for name, t in added.items() if name not in dict(before.named_buffers())}
-    return (differing + sum(t.numel() for t in added.values())) / total
+    old, new = dict(before.named_parameters()), dict(after.named_parameters())
+    usual = tuple(name for name, _ in before.named_buffers())
+    added = sum(buffer.numel() for name, buffer in after.named_buffers() if not name.endswith(usual))
+    prefixes = [f"{name}." if name else "" for name, _ in after.named_modules()]
+    unchanged = max(_equal_values(old, new, prefix) for prefix in prefixes)
+    return (_count(new) + added - unchanged) / _count(old)
+
+
+def _equal_values(old: Mapping[str, Tensor], new: Mapping[str, Tensor], prefix: str) -> int:
+    """How many values of `old` stand unchanged in `new` under the same names after `prefix`."""
+    pairs = [(tensor, new[prefix + name]) for name, tensor in old.items() if prefix + name in new]
+    return sum(int((ours == theirs).sum()) for ours, theirs in pairs if ours.shape == theirs.shape)
+
+
+def _count(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors.values())
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Torch has an exception of its own for a full GPU, and none for a full machine."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from study.errors import Refusal
 from study.randomness import forked, stream
 from study.storage import is_locked, load_checkpoint, locked, new_folder, save_state
 from study.subject.data.split import Batch, Batches, Split
@@ -78,7 +79,7 @@ class Training(pl.LightningModule):
 
 
 def checkpoint_fits(net: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The state of a user's checkpoint; raises Refusal, naming the first tensors that differ, if `net` cannot take it."""
+    """The state of a user's checkpoint; raises Refusal, naming the first tensors that differ, if `net` differs."""
     state, wanted = load_checkpoint(path), net.state_dict()
     if not set(state) & set(wanted) and all(name.startswith("net.") for name in state):
         state = {name.removeprefix("net."): tensor for name, tensor in state.items()}
@@ -147,7 +148,7 @@ def _train(
         loader: Batches = train.batches(int(recipe.batch_size), stream(seed, "faulty", "batches"))
         fit(training, hardware, loader=loader, curves=curves, epochs=epochs)
     if not training.kept:  # no epoch: the initial weights are the model
-        training.kept = net.state_dict()
+        training.kept, training.best = net.state_dict(), accuracy(net, validation)
     told = {
         "seconds": time.perf_counter() - start,
         "validation_accuracy": training.best,

@@ -11,7 +11,7 @@ from study.storage import Blueprint, blueprint_of
 
 
 class Normalise(nn.Module):
-    """(x - mean) / std per channel. The buffers are not persistent: a checkpoint of the network knows nothing of them."""
+    """(x - mean) / std per channel; no persistent buffers, as a checkpoint of the network knows nothing of them."""
 
     mean: Tensor
     std: Tensor

@@ -11,14 +11,18 @@ BATCH = 1000
 
 
 def predict(model: nn.Module, split: Split, batch_size: int = BATCH) -> Tensor:
-    """Logits [N, classes] of `model` on every item of `split`, in order, in eval mode; its mode is put back after."""
-    was_training = model.training
+    """Logits [N, classes] of `model` on every item of `split`, in order, in eval mode.
+
+    The mode of each of its modules is put back after: a frozen BatchNorm stays frozen in a network in training.
+    """
+    in_training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         with torch.inference_mode():
             logits = torch.cat([model(batch.inputs) for batch in split.batches(batch_size)])
     finally:
-        model.train(was_training)
+        for module in in_training:
+            module.training = True
     return logits.clone()
 
 

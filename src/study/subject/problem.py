@@ -107,7 +107,7 @@ class Problem:
             return self.build().to(self.device).eval()
 
     def stream(self, name: str) -> torch.Generator:
-        """A fresh generator of this job's named stream; approaches that share a part of their training share its name."""
+        """A fresh generator of this job's named stream; approaches with the same training share its name."""
         return stream(self.seed, name)
 
     def seed_of(self, name: str) -> int:

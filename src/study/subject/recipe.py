@@ -10,6 +10,7 @@ import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
+
 from study.subject.augmentation import Augmentation, augmentation
 
 Auto = Literal["auto"]

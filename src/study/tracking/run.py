@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FORBIDDEN = re.compile(r"[^\w\-./: ]")
 """Characters that MLflow refuses in names of tags, params and metrics."""
+LONGEST_PARAM, LONGEST_TAG = 6000, 8000
+"""Characters of a value that MLflow keeps; it cuts longer ones itself, but with a warning for each."""
 
 
 def milliseconds(seconds: float) -> int:
@@ -33,7 +35,7 @@ def write_run(client: MlflowClient, experiment_id: str, result: Result, artifact
 
     run = client.create_run(experiment_id, milliseconds(result.started), _tags(result), result.run_name)
     try:
-        params = [Param(_name(name), value) for name, value in result.params.items()]
+        params = [Param(_name(name), value[:LONGEST_PARAM]) for name, value in result.params.items()]
         client.log_batch(run.info.run_id, metrics=_metrics(result), params=params)
         if artifacts.is_dir():
             client.log_artifacts(run.info.run_id, str(artifacts))
@@ -47,7 +49,7 @@ def write_run(client: MlflowClient, experiment_id: str, result: Result, artifact
 
 
 def _tags(result: Result) -> dict[str, str]:
-    tags = {_name(name): value for name, value in result.tags.items()}
+    tags = {_name(name): value[:LONGEST_TAG] for name, value in result.tags.items()}
     tags |= {"key": result.key, "mlflow.source.name": "study", "mlflow.source.type": "LOCAL", "mlflow.user": _user()}
     if commit := tags.get("git_commit"):
         tags["mlflow.source.git.commit"] = commit

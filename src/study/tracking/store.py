@@ -7,6 +7,7 @@ or a server is asked.
 
 from __future__ import annotations
 
+import logging
 import os
 import urllib.error
 import urllib.request
@@ -185,8 +186,9 @@ def import_mlflow() -> None:
     """Import MLflow with its telemetry off, no news about migrations, and seconds of patience instead of minutes."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     import mlflow  # noqa: F401
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 
 def _refuse_silence(uri: str) -> None:

@@ -28,8 +28,8 @@ from study.subject.data.split import Split
 from study.subject.prediction import BATCH
 from study.subject.problem import Outline, Problem
 
-SOFTEST = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 5.0)
-"""The gammas that `locality="validation"` tries first, before it goes on doubling."""
+STEP = {"exact": 2.0, "validation": 2.0**0.25}
+"""Ratio of one gamma that is tried to the one before."""
 
 
 @dataclass
@@ -56,11 +56,11 @@ class Patch:
 class Reassure(Patching):
     """REASSURE (Fu & Li, 2022).
 
-    points: failing repair inputs to patch, drawn at random (None: all), at most max_points; gamma: sharpness of the
-    support, doubled up to gamma_max until all of them are right (locality "exact", the paper), or the smallest with a
-    negative flip rate on the validation split of at most max_flips ("validation"); area: make the whole region right
-    (the paper) or only the input; eps: margin of the logits; box: bounds of the head's input, "auto": those of the
-    train split; combine: see `PatchNetwork`.
+    points: failing repair inputs to patch, drawn at random (None: all), at most max_points; area: make the whole region
+    right (the paper) or only the input; eps: margin of the logits; box: bounds of the head's input, "auto": those of
+    the train split; combine: see `PatchNetwork`. gamma: sharpness of the supports, raised up to gamma_max until, with
+    locality "exact" (the paper), all patched inputs are right, or, with "validation", the negative flip rate on the
+    validation split is at most max_flips.
     """
 
     level: ClassVar[Level] = "layer"
@@ -195,12 +195,9 @@ class Reassure(Patching):
     def _gammas(self) -> Iterator[float]:
         """Sharper and sharper supports to try."""
         gamma = self.gamma
-        if self.locality == "validation":
-            yield from SOFTEST
-            gamma = 2 * SOFTEST[-1]
         while gamma <= self.gamma_max:
             yield gamma
-            gamma *= 2
+            gamma *= STEP[self.locality]
 
 
 def largest_excess(region: Region, label: int, eps: float) -> tuple[Tensor, int]:

@@ -9,6 +9,7 @@ Level: model. Needs: images in [0, 1], as grey levels before normalisation; fail
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,16 +19,18 @@ import torch
 from pydantic import Field, validate_call
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
 
 from study.methods.base import FineTuning, Level, NoRepair, Seconds, Unadaptable
 from study.methods.parts.augmix import OPERATORS, REPLACE, draw_mix, mix
 from study.methods.parts.mixing import VIEWS, Mixing, consistency_loss, cosine_sgd
+from study.methods.parts.schedule import over_steps, peak_rate
 from study.subject.data.split import Batch, Batches, Split, joined
 from study.subject.prediction import accuracy, predict
 from study.subject.problem import Outline, Problem
 from study.subject.recipe import Auto
 
-ADAM_LR, SGD_LR = 1e-4, 0.01
+SGD_LR = 0.01
 ROUNDING = 1e-9
 """Accuracies are shares of a count: a loss of exactly `tol` is within the bound."""
 
@@ -131,15 +134,14 @@ class FSGMix(FineTuning):
         return mix(images, chains.view(-1, *images.shape), unguided_left_out(weights.to(images), guided), m)
 
     def configure_optimizers(self) -> Any:
-        recipe = self.problem.recipe
-        kind = recipe.optimizer if self.optimizer == "auto" else self.optimizer
-        if kind == "sgd":
-            lr = SGD_LR if self.lr == "auto" else self.lr
-            steps = self.max_epochs * len(self.loader)
-            return cosine_sgd(self.model.parameters(), lr, self.weight_decay, steps)
-        if recipe.optimizer == "adam":
-            return recipe.optimiser(self.model.parameters(), None if self.lr == "auto" else self.lr)
-        return torch.optim.Adam(self.model.parameters(), ADAM_LR if self.lr == "auto" else self.lr, fused=True)
+        """Adam (warm-up, then cosine) or AugMix's SGD, whichever trained the faulty model."""
+        recipe, parameters = self.problem.recipe, self.model.parameters()
+        steps = max(1, self.max_epochs * len(self.loader))
+        if (recipe.optimizer if self.optimizer == "auto" else self.optimizer) == "sgd":
+            return cosine_sgd(parameters, SGD_LR if self.lr == "auto" else self.lr, self.weight_decay, steps)
+        peak = peak_rate(self.model) if self.lr == "auto" else self.lr
+        adam = dataclasses.replace(recipe, optimizer="adam").optimiser(parameters, peak)
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": LambdaLR(adam, over_steps(steps)), "interval": "step"}}
 
     def select(self, epoch: int) -> float:
         """Step 8: of the epochs that hold the faulty model's validation accuracy, the one with most of F repaired.

@@ -7,6 +7,7 @@ Level: neuron. Needs: a Linear or Conv2d layer, logits as output, failing and pa
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
@@ -162,7 +163,7 @@ class Fitness:
         self.weights = torch.where(targets, alpha, 1.0).double()
         self.ceiling = self.weights.sum().item()
         ends = [0, *(-int(-part * len(targets) // 1) for part in self.PARTS)]
-        self._parts = [slice(first, last) for first, last in zip(ends, ends[1:], strict=False)]
+        self._parts = [slice(first, last) for first, last in pairwise(ends)]
 
     def __call__(self, values: Tensor, floors: Tensor | None = None) -> Tensor:
         """Fitness [P] float64 of the patches `values` [P, D]; below its floor [P], only part of the sum."""
@@ -214,7 +215,7 @@ def _passing_sample(problem: Problem, size: int, generator: torch.Generator) -> 
 
 
 def _layer_statistics(model: nn.Module, places: Places) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Mean, population standard deviation, and lower and upper bound of each gene from its layer's weights, [D] each."""
+    """Mean, population standard deviation, lower and upper bound of each gene from its layer's weights, [D] each."""
     rows = []
     for name in places.names:
         weight = model.get_submodule(name).weight.detach()  # type: ignore[union-attr,operator]

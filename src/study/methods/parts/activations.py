@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from study.subject.data.split import Split
@@ -11,5 +10,4 @@ from study.subject.prediction import predict
 
 def activations(prefix: nn.Module, split: Split, indices: Tensor | None = None) -> Tensor:
     """Output of `prefix` (eval mode, no gradient) on the items of `split` at `indices` (all: None), in that order."""
-    with torch.no_grad():
-        return predict(prefix, split if indices is None else split.subset(indices))
+    return predict(prefix, split if indices is None else split.subset(indices))

@@ -24,8 +24,8 @@ from study.subject.data.split import Split
 ConvNorm = Literal["reference", "per_input"]
 BATCH = 256
 _ACTIVATIONS = frozenset(
-    "relu relu6 leakyrelu prelu elu selu celu gelu silu mish sigmoid logsigmoid hardsigmoid tanh hardtanh hardswish "
-    "softplus softsign".split()
+    ("relu", "relu6", "leakyrelu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish", "sigmoid", "logsigmoid")
+    + ("hardsigmoid", "hardswish", "hardtanh", "tanh", "softplus", "softsign")
 )
 _Taps = Callable[[Tensor], tuple[Tensor, list[tuple[Tensor, Tensor]]]]
 
@@ -91,7 +91,7 @@ class Localiser:
     def forward_impact(
         self, split: Split, indices: Tensor, back: Mapping[str, Tensor], conv_norm: ConvNorm = "reference"
     ) -> dict[str, Tensor]:
-        """Forward impact of every weight on the items at `indices` [N]: its share in what enters its unit, times `back`.
+        """Forward impact of every weight on the items at `indices` [N]: its share of its unit's input, times `back`.
 
         The share is that in the sum of absolute products |input * weight|, per input; for a convolution with
         `reference` (the authors' code) over the whole batch, and in both cases signed.

@@ -22,8 +22,8 @@ from study.methods.parts.structure import Structure, last_linear
 from study.subject.data.split import Split
 from study.subject.prediction import BATCH
 
-ELEMENTS = 2**23
-"""Numbers that one chunk may hold in its largest tensor (float32: 32 MiB); a few such tensors live at a time."""
+ELEMENTS = {"cpu": 2**20, "cuda": 2**24}
+"""Numbers that one chunk may hold in its largest tensor: what fits a processor's cache, and a GPU's memory."""
 ALL = slice(None)
 
 
@@ -97,10 +97,14 @@ class Patches(ABC):
 
     def scores(self, values: Tensor, rows: slice = ALL) -> Scores:
         """Scores of the networks with `values` [P, D] at the places, on the items in `rows`."""
-        size = max(1, ELEMENTS // (self.elements * len(self.labels[rows])))
+        start, stop, _ = rows.indices(len(self.labels))
+        budget = ELEMENTS.get(values.device.type, ELEMENTS["cuda"]) // self.elements
+        height = max(1, min(budget, stop - start))
+        blocks = [slice(first, min(first + height, stop)) for first in range(start, stop, height)]
         with torch.no_grad():
-            parts = [self._scores(chunk, rows) for chunk in values.split(size)]
-        return Scores(*(torch.cat(column) for column in zip(*parts, strict=True)))
+            chunks = values.split(max(1, budget // height))
+            parts = [[self._scores(chunk, block) for block in blocks] for chunk in chunks]
+        return Scores(*(torch.cat([torch.cat([s[k] for s in row], 1) for row in parts]) for k in (0, 1)))
 
     @property
     @abstractmethod

@@ -48,7 +48,7 @@ class Structure:
             self.graph = fx.Tracer().trace(model)
         except Exception as error:  # tracing runs the user's forward on proxies, which may raise anything
             raise Unadaptable(f"{type(model).__name__} cannot be traced by torch.fx ({error})") from error
-        self.modules = dict(model.named_modules())
+        self.modules: dict[str, nn.Module] = dict(model.named_modules())
 
     @cached_property
     def layers(self) -> list[Layer]:
@@ -56,10 +56,13 @@ class Structure:
         calls = [node for node in self.graph.nodes if node.op == "call_module"]
         names = [node.target for node in calls]
         return [
-            Layer(node.target, self.modules[node.target], node, any(_kind(self, user) is nn.ReLU for user in node.users))
+            Layer(node.target, self.modules[node.target], node, self._is_activated(node))
             for node in calls
             if isinstance(self.modules[node.target], WEIGHTED) and names.count(node.target) == 1
         ]
+
+    def _is_activated(self, node: fx.Node) -> bool:
+        return any(_kind(self, user) is nn.ReLU for user in node.users)
 
     def layer(self, name: str) -> Layer:
         """The layer of that name; raises KeyError if there is none."""
@@ -67,7 +70,8 @@ class Structure:
 
     def prefix(self, node: fx.Node) -> fx.GraphModule:
         """Maps the model's input to the tensor that enters `node` (its first argument)."""
-        graph, copies = fx.Graph(), {}
+        graph = fx.Graph()
+        copies: dict[fx.Node, fx.Node] = {}
         for current in self.graph.nodes:
             if current is node:
                 break

@@ -39,8 +39,9 @@ class Split:
     """
 
     def __init__(self, name: str, inputs: Inputs, labels: Tensor, groups: Tensor | None = None) -> None:
-        if not len(inputs) == len(labels) == len(labels if groups is None else groups):
-            raise ValueError(f"split {name}: {len(inputs)} inputs but {len(labels)} labels")
+        sizes = {"inputs": len(inputs), "labels": len(labels), "groups": len(labels if groups is None else groups)}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"split {name}: as many of each are needed, not {sizes}")
         self.name = name
         self.inputs = inputs
         self.labels = labels
@@ -60,7 +61,12 @@ class Split:
         return Batch(self.inputs[indices].to(self.device), self.labels[indices], indices, groups)
 
     def batches(
-        self, size: int, generator: torch.Generator | None = None, *, drop_last: bool = False, within: Tensor | None = None
+        self,
+        size: int,
+        generator: torch.Generator | None = None,
+        *,
+        drop_last: bool = False,
+        within: Tensor | None = None,
     ) -> Batches:
         """Iterate over the split in batches, in order or, with a generator, newly shuffled at each pass.
 
@@ -101,7 +107,7 @@ class Selected:
         return len(self.indices)
 
     def __getitem__(self, indices: Tensor) -> Tensor:
-        return self.source[self.indices[indices]]
+        return self.source[self.indices[indices.to(self.indices.device)]]
 
 
 class Batches:
@@ -162,11 +168,11 @@ class Chained:
     def __getitem__(self, indices: Tensor) -> Tensor:
         places = indices.cpu()
         owner = torch.bucketize(places, self.starts[1:], right=True)
-        rows: list[Tensor] = [torch.empty(0)] * len(places)
+        positions: list[Tensor] = []
+        fetched: list[Tensor] = []
         for number, source in enumerate(self.sources):
             mine = (owner == number).nonzero().flatten()
             if len(mine):
-                fetched = source[places[mine] - self.starts[number]]
-                for place, row in zip(mine.tolist(), fetched, strict=True):
-                    rows[place] = row
-        return torch.stack(rows)
+                positions.append(mine)
+                fetched.append(source[places[mine] - self.starts[number]].to(places.device))
+        return torch.cat(fetched)[torch.cat(positions).argsort()]

@@ -1,0 +1,279 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+from torch import Tensor, nn
+
+from study.errors import Refusal
+from study.methods.base import Unadaptable
+from study.methods.layer_level.patch_network import PatchNetwork
+from study.methods.layer_level.reassure import Patch, Reassure, largest_excess
+from study.methods.layer_level.regions import PiecewiseLinear, Region
+from study.methods.repair import Repair, repair
+from study.storage import load_model, save_model, weights_hash
+from study.subject.data.split import Split
+from study.subject.prediction import predict, right
+from study.subject.problem import Outline, Problem
+from study.subject.recipe import Recipe
+from tests.methods.layer_level.heads import LOWER, UPPER, network, points
+from tests.problems import HARDWARE, digits_problem
+
+
+def repaired(problem: Problem, **options: Any) -> tuple[PatchNetwork, Repair]:
+    result = repair(Reassure(**options), problem, HARDWARE)
+    assert result.outcome == "repaired", result.reason
+    assert isinstance(result.model, PatchNetwork)
+    return result.model, result
+
+
+def plane(repair_inputs: Tensor, repair_labels: Tensor) -> Problem:
+    """A network of two inputs in [-1, 1]; its train and validation splits are random points with its own labels."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)).eval()
+        for parameter in model.parameters():
+            parameter.data.mul_(3)
+    inputs = 2 * torch.rand(1000, 2, generator=torch.Generator().manual_seed(0)) - 1
+    labels = model(inputs).argmax(1)
+    split = Split("repair", repair_inputs, repair_labels)
+    correct = right(model, split)
+    return Problem(
+        faulty=model,
+        train=Split("train", inputs[:500], labels[:500]),
+        validation=Split("validation", inputs[500:], labels[500:]),
+        repair=split,
+        failing=(~correct).nonzero().flatten(),
+        passing=correct.nonzero().flatten(),
+        outline=Outline(model, "table", 3, (2,)),
+        recipe=Recipe(),
+        seed=0,
+    )
+
+
+def mislabelled(count: int) -> Problem:
+    """A plane with that many failing inputs, each to be of the class after the one that the network gives."""
+    inputs = 1.6 * torch.rand(count, 2, generator=torch.Generator().manual_seed(1)) - 0.8
+    return plane(inputs, (plane(inputs, torch.zeros(count).long()).faulty(inputs).argmax(1) + 1) % 3)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_all_inputs_but_conflicting_ones_are_right_in_the_stored_model_and_the_faulty_one_is_untouched(
+    batch_norm: bool, tmp_path: Path
+) -> None:
+    problem = digits_problem(batch_norm)
+    before = weights_hash(problem.faulty)
+    model, result = repaired(problem)
+    save_model(model, tmp_path)
+    restored = load_model(tmp_path)
+    failing = problem.repair.subset(problem.failing)
+    assert len(failing) >= 10
+    assert int(right(restored, failing).sum()) == len(failing) - result.costs["conflicting_inputs"]
+    assert torch.equal(predict(restored, problem.repair), predict(model, problem.repair))
+    assert weights_hash(problem.faulty) == before == weights_hash(model.model)
+    assert model.model is not problem.faulty
+    assert right(model, problem.repair)[problem.passing].double().mean() > 0.9
+    assert result.costs["linear_programs"] > 0
+    assert len(result.curves["patch/half_width"]) == result.costs["patches"]
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_float64_fixes_the_same_and_the_support_at_each_patched_input_is_full(batch_norm: bool) -> None:
+    problem = digits_problem(batch_norm)
+    model, _ = repaired(problem)
+    failing = problem.repair.subset(problem.failing)
+    double = copy.deepcopy(model).double()
+    inputs = failing.tensors().inputs.double()
+    assert torch.equal(double(inputs).argmax(1) == failing.labels, right(model, failing))
+
+    features = double.trace(inputs)[1]
+    rows, patches, values = double.support(features)
+    support = torch.zeros(len(failing), len(model.patterns)).double().index_put((rows, patches), values)
+    own = ((double.head.run(features)[0] >= 0)[:, None] == double.patterns).all(dim=2)
+    assert bool((own.sum(dim=1) == 1).all())
+    torch.testing.assert_close(support[own], torch.ones(len(failing)).double(), atol=1e-9, rtol=0)
+    alone = (support > 0).sum(dim=1) == 1
+    assert alone.any()
+    added = double(inputs) - double.model(inputs)
+    torch.testing.assert_close(added[alone], own.double()[alone] @ double.shifts, atol=1e-9, rtol=0)
+
+
+def test_the_whole_region_gets_the_class_and_inputs_beyond_the_support_keep_their_logits() -> None:
+    problem = mislabelled(1)
+    model, _ = repaired(problem, gamma=5.0)
+    region = Region.of(model.head.double(), model.patterns[0], -torch.ones(2).double(), torch.ones(2).double())
+    inputs = 2 * torch.rand(50_000, 2, generator=torch.Generator().manual_seed(5)) - 1
+    slack = inputs.double().numpy() @ region.rows.T + region.offsets
+    low, high = problem.train.tensors().inputs.aminmax(dim=0)
+    inside = torch.from_numpy((slack >= 0).all(axis=1)) & ((inputs >= low) & (inputs <= high)).all(dim=1)
+    beyond = torch.from_numpy(np.maximum(-slack, 0).sum(axis=1) > 1 / 5.0 + 1e-5)
+    assert int(inside.sum()) >= 1000
+    assert int(beyond.sum()) >= 1000
+    assert bool((model(inputs[inside]).argmax(1) == problem.repair.labels[0]).all())
+    assert bool((problem.faulty(inputs[inside]).argmax(1) != problem.repair.labels[0]).any())
+    assert torch.equal(model(inputs[beyond]), problem.faulty(inputs[beyond]))
+
+
+def robust_optimum(region: Region, label: int, eps: float) -> float:
+    """Least maximum norm of an affine patch p(x) = c x + d over the region: the paper's robust program (Farkas)."""
+    d, classes = len(region.lower), len(region.logit_offsets)
+    matrix = np.concatenate([-region.rows, np.eye(d), -np.eye(d)])
+    bound = np.concatenate([region.offsets, region.upper, -region.lower])
+    outer = [k for k in range(classes) if k != label]
+    rows, start_d, top = len(bound), classes * d, classes * d + classes
+    count = top + 1 + rows * (2 * classes + len(outer))
+    equal: list[NDArray[np.float64]] = []
+    less: list[NDArray[np.float64]] = []
+    equal_to: list[float] = []
+    less_than: list[float] = []
+
+    def multipliers(weights: NDArray[np.float64], below: float, over: float, target: NDArray[np.float64]) -> None:
+        """max over the region of (weights @ p + target @ x) <= below + over * Hmax, by a new vector of multipliers."""
+        block = top + 1 + rows * len(less)
+        for j in range(d):
+            line = np.zeros(count)
+            line[block : block + rows] = matrix[:, j]
+            line[j:start_d:d] = -weights
+            equal.append(line)
+            equal_to.append(target[j])
+        line = np.zeros(count)
+        line[block : block + rows], line[start_d:top], line[top] = bound, weights, -over
+        less.append(line)
+        less_than.append(below)
+
+    for k in range(classes):
+        multipliers(np.eye(classes)[k], 0.0, 1.0, np.zeros(d))
+        multipliers(-np.eye(classes)[k], 0.0, 1.0, np.zeros(d))
+    for k in outer:
+        row, offset = region.margin(k, label)
+        multipliers(np.eye(classes)[k] - np.eye(classes)[label], -offset - eps, 0.0, row)
+    bounds = [(None, None)] * (top + 1) + [(0, None)] * (count - top - 1)
+    objective = np.eye(count)[top]
+    solution = linprog(objective, np.array(less), np.array(less_than), np.array(equal), np.array(equal_to), bounds)
+    assert solution.fun is not None
+    return float(solution.fun)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.LeakyReLU(0.2)])
+def test_the_patch_is_the_optimum_of_the_robust_program(activation: nn.Module) -> None:
+    head = PiecewiseLinear(list(network(activation, batch_norm=True))).double()
+    units, logits = head.run(points(8))
+    for pattern, label in zip(units >= 0, (logits.argmax(1) + 1).remainder(4).tolist(), strict=True):
+        region = Region.of(head, pattern, LOWER, UPPER)
+        excess, solved = largest_excess(region, label, 1e-3)
+        shift = Patch(pattern, label, excess).shift
+        assert shift.abs().max().item() == pytest.approx(robust_optimum(region, label, 1e-3), abs=1e-9)
+        assert 1 <= solved <= 3
+
+
+def test_conflicting_inputs_of_one_region_are_reported_and_agreeing_ones_share_a_patch() -> None:
+    centre = mislabelled(1)
+    inputs = centre.repair.tensors().inputs + torch.tensor([[0.0, 0.0], [1e-4, 0.0], [0.0, 1e-4]])
+    given = int(centre.faulty(inputs).argmax(1)[0])
+    wanted, other = (given + 1) % 3, (given + 2) % 3
+    problem = plane(inputs, torch.tensor([wanted, other, wanted]))
+    model, result = repaired(problem)
+    assert len(model.patterns) == 1
+    assert result.costs["conflicting_inputs"] == 1
+    assert right(model, problem.repair).tolist() == [True, False, True]
+    assert result.curves["locality/fixed"][-1][1] == pytest.approx(2 / 3)
+    assert len(result.curves["locality/gamma"]) == 1
+
+
+def test_gamma_doubles_until_overlapping_patches_leave_each_other_alone() -> None:
+    problem = mislabelled(25)
+    model, result = repaired(problem, gamma=0.01)
+    gammas = [value for _, value in result.curves["locality/gamma"]]
+    assert len(gammas) > 1
+    assert gammas == [0.01 * 2**i for i in range(len(gammas))]
+    assert model.gamma.item() == gammas[-1]
+    assert bool(right(model, problem.repair).all())
+    weaker, _ = repaired(problem, gamma=0.01, gamma_max=0.02)
+    assert not bool(right(weaker, problem.repair).all())
+
+
+def test_the_validation_rule_takes_the_softest_support_that_keeps_to_the_flips() -> None:
+    problem = digits_problem()
+    options = {"area": False, "locality": "validation", "gamma": 0.01}
+    model, result = repaired(problem, **options, max_flips=0.01)
+    flips = [value for _, value in result.curves["locality/negative_flip_rate"]]
+    assert len(flips) > 1
+    assert all(value > 0.01 for value in flips[:-1])
+    before, after = right(problem.faulty, problem.validation), right(model, problem.validation)
+    assert (before & ~after).double().mean().item() == pytest.approx(flips[-1])
+    assert flips[-1] <= 0.01
+    assert result.costs["linear_programs"] == 0
+    looser, _ = repaired(problem, **options, max_flips=0.1)
+    assert looser.gamma < model.gamma
+
+
+@pytest.mark.parametrize("options", [{"points": 4}, {"max_points": 4}, {"points": 9, "max_points": 4}])
+def test_so_many_inputs_are_patched_the_same_ones_each_time(options: dict[str, int]) -> None:
+    models = [repaired(digits_problem(), area=False, **options)[0] for _ in range(2)]
+    assert len(models[0].patterns) == 4
+    assert weights_hash(models[0]) == weights_hash(models[1])
+
+
+def test_an_explicit_box_bounds_the_region() -> None:
+    problem = mislabelled(3)
+    narrow, _ = repaired(problem, box=(-0.01, 0.01))
+    wide, _ = repaired(problem, box=(-50.0, 50.0))
+    assert bool((narrow.shifts.abs().amax(1) <= wide.shifts.abs().amax(1) + 1e-9).all())
+    assert bool((narrow.shifts.abs().amax(1) < wide.shifts.abs().amax(1)).any())
+
+
+class ConvNet(nn.Module):
+    """Convolution, the activation, pooling and a dense part."""
+
+    def __init__(self, dense: nn.Module, activation: nn.Module | None = None) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 4, 3), activation or nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        )
+        self.dense = dense
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        result: Tensor = self.dense(self.features(inputs))
+        return result
+
+
+def outline(dense: nn.Module) -> Outline:
+    return Outline(ConvNet(dense).eval(), "image", 3, (1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("dense", "reason"),
+    [
+        (nn.Linear(4, 3), "needs a hidden ReLU between two dense layers: ConvNet has none"),
+        (nn.Sequential(nn.Linear(4, 5), nn.GELU(), nn.Linear(5, 3)), "needs a hidden ReLU"),
+        (nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 3)), "needs a hidden ReLU"),
+        (nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3), nn.Softmax(1)), "does not end in a chain"),
+        (
+            nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5, track_running_stats=False), nn.ReLU(), nn.Linear(5, 3)),
+            "no running statistics",
+        ),
+    ],
+)
+def test_other_heads_are_unadaptable(dense: nn.Module, reason: str) -> None:
+    with pytest.raises(Unadaptable, match=reason):
+        Reassure().check(outline(dense))
+
+
+def test_a_head_that_is_no_vector_function_is_unadaptable() -> None:
+    model = nn.Sequential(nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    with pytest.raises(Unadaptable, match="one feature vector per input"):
+        Reassure().check(Outline(model, "table", 3, (4, 8)))
+
+
+def test_a_dense_head_with_a_hidden_relu_is_adaptable() -> None:
+    Reassure().check(outline(nn.Sequential(nn.Linear(4, 5), nn.LeakyReLU(), nn.Dropout(), nn.Linear(5, 3))))
+    Reassure().check(digits_problem(batch_norm=True).outline)
+
+
+def test_gamma_beyond_its_maximum_is_refused() -> None:
+    with pytest.raises(Refusal, match="gamma_max"):
+        Reassure(gamma=2.0, gamma_max=1.0)
