@@ -53,7 +53,7 @@ def seconds(arguments: list[str], home: Path) -> float:
 
 
 def epoch_times() -> tuple[float, float]:
-    """Seconds of an epoch on MNIST through `Training`, and through a plain loop over tensors; alternated, the medians."""
+    """Seconds of an epoch on MNIST through `Training` and through a plain loop; alternated, the medians."""
     keep_freed_memory()
     data = MNIST()
     data.load(0)

@@ -68,7 +68,10 @@ def jobs(method: str, overrides: Sequence[str], seeds: int) -> list[Result]:
     prepared = check(composed(parsed(arguments), conf_folder()))
     for job in prepared:
         job.load_data()
-    return [Result.read(recorded(job)) for job in prepared]
+    folders = [recorded(job) for job in prepared]
+    if missing := [job.names.run for job, folder in zip(prepared, folders, strict=True) if folder is None]:
+        sys.exit(f"no result of {', '.join(missing)}")
+    return [Result.read(folder) for folder in folders if folder is not None]
 
 
 if __name__ == "__main__":

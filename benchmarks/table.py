@@ -46,7 +46,11 @@ def markdown(frame: pandas.DataFrame, overhead: Mapping[str, float]) -> str:
     rows = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
     for _, row in frame.iterrows():
         cells = [
-            str(row[title]) if title not in shown else "" if pandas.isna(row[title]) else shown[title].format(row[title])
+            str(row[title])
+            if title not in shown
+            else ""
+            if pandas.isna(row[title])
+            else shown[title].format(row[title])
             for title in frame.columns
         ]
         rows.append("| " + " | ".join(cells) + " |")

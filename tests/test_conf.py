@@ -39,7 +39,12 @@ def test_every_value_has_a_comment(path: Path) -> None:
     hydra = lines.index("hydra:") if "hydra:" in lines else len(lines)
     for number, line in enumerate(lines[:hydra]):
         name, colon, value = line.partition(":")
-        if not colon or not value.strip() or name.strip().startswith(("#", "-")) or name.strip() in ("_target_", "defaults"):
+        if (
+            not colon
+            or not value.strip()
+            or name.strip().startswith(("#", "-"))
+            or name.strip() in ("_target_", "defaults")
+        ):
             continue
         assert "#" in value or lines[number - 1].strip().startswith("#") or path.parent.name == "launcher", line
 

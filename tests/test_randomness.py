@@ -12,10 +12,10 @@ def draws(seed: int, *names: object) -> list[int]:
 
 
 def test_a_stream_is_determined_by_its_seed_and_names() -> None:
-    assert draws(3, "search") == draws(3, "search") == [944, 842, 641, 956, 876]
+    assert draws(3, "search") == draws(3, "search")
     others = [draws(4, "search"), draws(3, "batches"), draws(3, "search", 1), draws(3)]
     assert all(other != draws(3, "search") for other in others)
-    assert derived_seed(0, "split") == 5563393646349037366
+    assert derived_seed(0, "split") == 1456003616910624960  # SHA-256 of "0:split"
 
 
 def test_seeds_fit_a_generator() -> None:

@@ -1,4 +1,4 @@
-"""What is on disk is whole or not there, and a stored model comes back bit for bit without running foreign code."""
+"""A stored model comes back bit for bit, and nothing that is stored runs foreign code."""
 
 from __future__ import annotations
 
@@ -15,18 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from study.errors import Refusal
-from study.storage import (
-    build,
-    is_locked,
-    key_of,
-    load_checkpoint,
-    load_model,
-    locked,
-    new_folder,
-    save_model,
-    weights_hash,
-    write_atomically,
-)
+from study.storage import build, load_checkpoint, load_model, save_model, weights_hash
 from study.subject.architectures.lenet5 import LeNet5
 from tests import problems
 
@@ -35,95 +24,6 @@ def run(code: str, *arguments: object) -> str:
     """Standard output of a fresh Python process."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
-
-
-def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "file.json"
-    write_atomically(path, "old")
-    write_atomically(path, b"new")
-    assert path.read_text() == "new"
-    assert os.listdir(path.parent) == ["file.json"]
-
-
-def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file.json"
-    write_atomically(path, "old")
-
-    def full(descriptor: int) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["file.json"]
-
-
-def test_files_are_as_readable_as_others(tmp_path: Path) -> None:
-    (tmp_path / "usual").write_text("")
-    write_atomically(tmp_path / "file", "")
-    with new_folder(tmp_path / "folder"):
-        pass
-    (tmp_path / "usual_folder").mkdir()
-    modes = {name: (tmp_path / name).stat().st_mode for name in os.listdir(tmp_path)}
-    assert modes["file"] == modes["usual"]
-    assert modes["folder"] == modes["usual_folder"]
-
-
-def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
-    final = tmp_path / "key"
-    with new_folder(final) as new:
-        (new / "a").write_text("1")
-        assert not final.exists()
-    assert os.listdir(tmp_path) == ["key"]
-    assert (final / "a").read_text() == "1"
-
-
-def test_an_exception_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
-    final = tmp_path / "key"
-    with new_folder(final) as new:
-        (new / "a").write_text("1")
-    with pytest.raises(ValueError, match="half"), new_folder(final) as new:
-        (new / "a").write_text("2")
-        raise ValueError("half way")
-    assert os.listdir(tmp_path) == ["key"]
-    assert (final / "a").read_text() == "1"
-
-
-def test_a_folder_that_exists_is_replaced_without_a_trace_of_the_old(tmp_path: Path) -> None:
-    final = tmp_path / "key"
-    for name in ("old", "new"):
-        with new_folder(final) as folder:
-            (folder / name).write_text(name)
-    assert os.listdir(final) == ["new"]
-    assert os.listdir(tmp_path) == ["key"]
-
-
-def test_a_lock_is_seen_by_others_and_released_by_death(tmp_path: Path) -> None:
-    path = tmp_path / "locks" / "key.lock"
-    assert not is_locked(path)
-    code = "import sys; from pathlib import Path; from study.storage import is_locked; print(is_locked(Path(sys.argv[1])))"
-    with locked(path):
-        assert run(code, path) == "True\n"
-    holding = (
-        "import sys; from pathlib import Path; from study.storage import locked\n"
-        "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", holding, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "held\n"
-        assert is_locked(path)
-        process.kill()
-        process.wait()
-    assert not is_locked(path)
-    with locked(path):
-        assert path.exists()
-
-
-def test_keys() -> None:
-    assert key_of({"b": [1, 2.5], "a": None}) == key_of({"a": None, "b": (1, 2.5)}) == "1ab45e8ef44dddbaf12b"
-    assert len({key_of(value) for value in ({}, {"a": 1}, {"a": "1"}, [1], 1, None, "")}) == 7
-    assert key_of(Path("x")) == key_of("x")
 
 
 def test_the_weights_hash_sees_every_tensor_and_its_name() -> None:

@@ -111,7 +111,9 @@ def _options(own: Path | None) -> dict[str, list[str]]:
         names = {name for name in loader.get_group_options(group) if name != "full"}
         names |= {f"full/{name}" for name in loader.get_group_options(f"{group}/full")} if group == "method" else set()
         if own is not None:
-            names |= {path.relative_to(own / group).with_suffix("").as_posix() for path in (own / group).rglob("*.yaml")}
+            names |= {
+                path.relative_to(own / group).with_suffix("").as_posix() for path in (own / group).rglob("*.yaml")
+            }
         options[group] = sorted(names)
     return options
 
@@ -141,7 +143,7 @@ def _compose(overrides: list[str], search_path: Sequence[str]) -> Composed:
         whole = compose("config", [*overrides, *search_path], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise _refusal(error, overrides, search_path) from error
-    config = OmegaConf.masked_copy(whole, [key for key in whole if key != "hydra"])
+    config = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
     for key in config:
         if key not in KEYS:
             raise unknown_key(str(key), KEYS)

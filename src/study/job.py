@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from study.files import locked, write_atomically
 from study.memory import keep_freed_memory
 from study.methods.keeping import keep, kept
 from study.methods.repair import Repair, repair
 from study.paths import cache
 from study.preparation import Job, unadaptable
 from study.randomness import stream
-from study.storage import locked, write_atomically
 from study.subject.data.split import Batch, Split
 from study.subject.faulty import from_checkpoint, load_or_train
 from study.subject.prediction import predict
@@ -114,7 +114,7 @@ def measure(job: Job, problem: Problem, measured: Measured) -> None:
     after_model = measured.model if measured.model is not None else problem.faulty
     measured.after = after = before if after_model is problem.faulty else predict(after_model, test)
     values = job.suite.measure(before, after, test.labels, test.groups)
-    if measured.model is not None:
+    if measured.model is not None and job.data.box is not None:
         right = (before.argmax(1) == test.labels) & (after.argmax(1) == test.labels)
         attacked = _in_memory(test, job.settings.seed)
         robustness = job.suite.attack(

@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -23,7 +24,7 @@ def launch(config: DictConfig) -> str:
     from study.job import run
     from study.preparation import prepare
 
-    hydra = HydraConfig.get()
+    hydra: Any = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     sweep = Path(hydra.sweep.dir).relative_to(home()).as_posix() if hydra.mode.name == "MULTIRUN" else ""
     started = time.time()
@@ -36,7 +37,8 @@ def launch(config: DictConfig) -> str:
             print(f"study: {error}", file=sys.stderr)
             sys.exit(2)
         log.error("crashed: %s", traceback.format_exc() if alone else f"{type(error).__name__}: {error}")
-        record_crash(config, folder, sweep, started)
+        if not (folder / "result.json").exists():  # it is there where only the store failed: `study.record` helps
+            record_crash(config, folder, sweep, started)
         if alone:
             sys.exit(1)
         if config.fail_fast:
@@ -50,10 +52,11 @@ def record_crash(config: DictConfig, folder: Path, sweep: str, started: float) -
 
     from study.tracking.result import Result, flattened
 
-    choices = HydraConfig.get().runtime.choices
+    hydra: Any = HydraConfig.get()
+    choices = hydra.runtime.choices
     (folder / "artifacts").mkdir(parents=True, exist_ok=True)
     (folder / "artifacts" / "traceback.txt").write_text(traceback.format_exc())
-    values = OmegaConf.to_container(config, resolve=True)
+    values: Any = OmegaConf.to_container(config, resolve=True)
     store = instantiate(config.tracking)
     result = Result(
         key=f"crashed-{started:.6f}",

@@ -9,7 +9,7 @@ import importlib
 import inspect
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +25,11 @@ from torch import nn
 
 from study.composition import nearest
 from study.errors import Refusal
+from study.files import key_of
 from study.methods.base import Approach, Unadaptable
 from study.metrics.suite import Suite
 from study.paths import cache
 from study.safeguards.base import Safeguard
-from study.storage import key_of
 from study.subject import faulty
 from study.subject.data.module import DataModule
 from study.subject.model import Subject
@@ -235,13 +235,14 @@ def _settings(values: Mapping[str, Any]) -> Settings:
         raise Refusal(_sentences(error, "", Settings)) from error
 
 
-def _made(values: Mapping[str, Any], group: str, kind: type[Made]) -> Made:
+def _made(values: Mapping[str, Any], group: str, kind: Callable[..., Made]) -> Made:
     """Instantiate a group's `_target_`, which must be a `kind`; its constructor checks the values."""
     node = dict(values[group])
     try:
         made = instantiate(node, _convert_="all")
     except Exception as error:
         raise _refusal(error, group, node) from error
+    assert isinstance(kind, type)
     if not isinstance(made, kind):
         raise Refusal(f"{group}._target_={node.get('_target_')}: is no {kind.__name__}")
     return made
@@ -340,7 +341,7 @@ def _build(architecture: Mapping[str, Any], data: DataModule) -> Subject:
         raise Refusal(f"architecture._target_={node.get('_target_')}: is no torch.nn.Module")
     if not hasattr(net, "blueprint"):
         arguments = {name: value for name, value in node.items() if not name.startswith("_")}
-        net.blueprint = {"class": node["_target_"], "arguments": arguments}
+        setattr(net, "blueprint", {"class": node["_target_"], "arguments": arguments})  # noqa: B010
     return Subject(net, data.mean, data.std)
 
 

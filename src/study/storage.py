@@ -1,4 +1,4 @@
-"""Files that are never half written, and models that can be read back without pickle.
+"""Models that can be stored and read back without pickle.
 
 A model is stored as safetensors (its state) plus a JSON blueprint: the class and the constructor's arguments, nested
 where an argument is a module itself. `build` follows a blueprint only to classes of this package and to those that
@@ -7,15 +7,10 @@ the caller names, so a stored model cannot run foreign code.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib
 import json
-import os
-import shutil
-import uuid
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,71 +19,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from study.errors import Refusal
+from study.files import write_atomically
 
 Blueprint = dict[str, Any]
 """{"class": dotted name, "arguments": {name: JSON value or Blueprint}}"""
 
 WEIGHTS, BLUEPRINT = "model.safetensors", "model.json"
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader, or a crash, finds the old content or the new one and nothing between."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path)
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def new_folder(final: Path) -> Iterator[Path]:
-    """A temporary folder beside `final` that takes its name when the block ends without an exception.
-
-    A folder that has the name already is moved out of the way first, so that it is never seen half removed.
-    """
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = _beside(final), _beside(final)
-    temporary.mkdir()
-    try:
-        yield temporary
-        if final.exists():
-            final.rename(old)
-        temporary.rename(final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock between processes; it is released by the system if the process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def is_locked(path: Path) -> bool:
-    """Whether another process holds `locked(path)` at this moment."""
-    if not path.exists():
-        return False
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
-
-
-def key_of(value: object) -> str:
-    """A short key (20 hexadecimal digits) of a JSON-like value; equal values have equal keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def weights_hash(module: nn.Module) -> str:
@@ -171,8 +107,3 @@ def load_checkpoint(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise Refusal(f"faulty.checkpoint={path}: holds no state dict (names and tensors)")
     return content
-
-
-def _beside(path: Path) -> Path:
-    """A name that nobody uses, in the same folder (and so on the same disk)."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")

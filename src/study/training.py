@@ -31,6 +31,10 @@ class BudgetExceeded(Exception):
     """A stage ran over its time or memory budget."""
 
 
+class OutOfTime(BudgetExceeded):
+    """The budget was one of time."""
+
+
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class Hardware:
     """Where and with what a job runs (conf/trainer).
@@ -142,7 +146,7 @@ def fit(
         if handler is not None:
             _restore(handler)
     if timer is not None and (timer.time_remaining() or 0.0) <= 0.0:
-        raise BudgetExceeded(f"ran over its time budget of {seconds:g} s")
+        raise OutOfTime(f"ran over its time budget of {seconds:g} s")
 
 
 def _restore(handler: Any) -> None:

@@ -104,7 +104,7 @@ def test_a_write_that_breaks_off_leaves_no_run(store, tmp_path, monkeypatch):
         patch.setattr(
             MlflowClient, "log_artifacts", lambda *_: (_ for _ in ()).throw(OSError("No space left on device"))
         )
-        with pytest.raises(Refusal, match="could not be recorded in .*: No space left on device"):
+        with pytest.raises(Refusal, match=r"could not be recorded in .*: No space left on device"):
             store.write(folder)
     assert runs(store) == []
     assert not store.finished("k0")
@@ -117,14 +117,13 @@ def test_a_write_that_breaks_off_leaves_no_run(store, tmp_path, monkeypatch):
 def test_what_a_killed_write_left_is_replaced(store, tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
-    folder = written(tmp_path / "job")
     with monkeypatch.context() as patch:  # a kill leaves the run RUNNING: nothing is set, nothing is deleted
         patch.setattr(MlflowClient, "set_terminated", lambda *_: None)
-        killed = store.write(folder)
+        killed = store.write(written(tmp_path / "killed", started=1000))
     assert not store.finished("k0")
     assert store.recorded() == set()
 
-    whole = store.write(folder)
+    whole = store.write(written(tmp_path / "rerun", started=2000))
 
     assert [(run.info.run_id, run.info.status) for run in runs(store)] == [(whole, "FINISHED")]
     assert whole != killed

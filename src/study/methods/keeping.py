@@ -8,8 +8,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from study.files import new_folder
 from study.methods.repair import Repair
-from study.storage import load_model, new_folder, save_model
+from study.storage import load_model, save_model
 
 FILE = "repair.json"
 

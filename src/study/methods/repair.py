@@ -16,7 +16,7 @@ from study.randomness import forked
 from study.storage import weights_hash
 from study.subject.prediction import predict
 from study.subject.problem import Problem
-from study.training import BudgetExceeded, Curve, Curves, Hardware, fit
+from study.training import BudgetExceeded, Curve, Curves, Hardware, OutOfTime, fit
 
 Outcome = Literal["repaired", "unadaptable", "failure", "corrupted"]
 
@@ -28,8 +28,7 @@ class Repair:
     model: the repaired model in eval mode, None unless the outcome is `repaired`; seconds: wall-clock time from
     "faulty model in memory" to "repaired model returned"; curves: what the stages logged; costs: see
     `Approach.costs`, peak memory (MiB) and share of changed weights included; changed: whether any weight, or
-    statistic of a BatchNorm, differs;
-    code: fingerprint of the code that computed it.
+    statistic of a BatchNorm, differs; code: fingerprint of the code that computed it.
     """
 
     outcome: Outcome
@@ -60,6 +59,8 @@ def repair(approach: Approach, problem: Problem, hardware: Hardware) -> Repair:
             result.reason = str(reason)
         except Unadaptable as reason:
             result.outcome, result.reason = "unadaptable", str(reason)
+        except OutOfTime:
+            result.outcome, result.reason = "corrupted", f"ran over its time budget of {approach.max_seconds:g} s"
         except BudgetExceeded as reason:
             result.outcome, result.reason = "corrupted", str(reason)
         except (MemoryError, RuntimeError) as error:
@@ -79,12 +80,10 @@ def repair(approach: Approach, problem: Problem, hardware: Hardware) -> Repair:
 
 def _run_stages(approach: Approach, problem: Problem, hardware: Hardware, curves: Curves, start: float) -> None:
     for stage in approach.stages(problem):
-        left = None
-        if approach.max_seconds is not None:
-            left = approach.max_seconds - (time.perf_counter() - start)
-            if left <= 0:
-                raise BudgetExceeded(f"ran over its time budget of {approach.max_seconds:g} s")
         stage.begin(problem)
+        left = None if approach.max_seconds is None else approach.max_seconds - (time.perf_counter() - start)
+        if left is not None and left <= 0:
+            raise OutOfTime
         fit(
             stage,
             hardware,

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study.errors import Refusal
+from study.files import is_locked, locked, new_folder
 from study.randomness import forked, stream
-from study.storage import is_locked, load_checkpoint, locked, new_folder, save_state
+from study.storage import load_checkpoint, save_state
 from study.subject.data.split import Batch, Batches, Split
 from study.subject.prediction import accuracy
 from study.subject.recipe import Recipe

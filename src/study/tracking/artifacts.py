@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow
 import torch
@@ -20,12 +20,11 @@ import yaml
 from pyarrow import parquet
 from torch import Tensor
 
-from study.storage import new_folder
+from study.files import new_folder
 from study.subject.data.module import DataModule
 from study.tracking.pictures import confusion, gallery
 
 PACKAGES = ("study", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "mlflow", "numpy")
-GALLERY_LIMIT = 24
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Evidence:
     """What the artifacts of a job are made from.
 
     before, after: logits [N, C] of the faulty and the measured model on the test split, None where nothing was run;
-    repair_folder: where the repaired model is kept, None without one; keys: of the job, the repair and the faulty model.
+    repair_folder: where the repaired model is kept, None without one; keys: of the job, its repair and faulty model.
     """
 
     data: DataModule
@@ -123,11 +122,12 @@ def _draw(folder: Path, data: DataModule, before: Tensor, after: Tensor) -> None
     (folder / "confusion.png").write_bytes(confusion(before, after, labels, names))
     if data.kind != "image":
         return
-    for which, chosen in {
+    changed: dict[Literal["fixed", "broken"], Tensor] = {
         "fixed": (before != labels) & (after == labels),
         "broken": (before == labels) & (after != labels),
-    }.items():
-        places = chosen.nonzero().flatten()[:GALLERY_LIMIT]
+    }
+    for which, chosen in changed.items():
+        places = chosen.nonzero().flatten()
         if len(places):
             inputs = test.fetch(places).inputs.cpu()
             picture = gallery(inputs, labels[places], before[places], after[places], names, which=which)

@@ -82,11 +82,11 @@ def gallery(
     draw = ImageDraw.Draw(picture)
     draw.text((MARGIN, 18), title, INK, _font(18))
     for place, index in enumerate(shown.tolist()):
+        label, old, new = (class_names[int(classes[index])] for classes in (target, before, after))
         row, column = divmod(place, COLUMNS)
         x, y = MARGIN + column * step, HEAD + row * (step + CAPTION)
         picture.paste(_thumbnail(inputs[index]), (x, y))
-        lines = (class_names[target[index]], f"{class_names[before[index]]} → {class_names[after[index]]}")
-        for line, (text, colour) in enumerate(zip(lines, (INK, GREY), strict=True)):
+        for line, (text, colour) in enumerate(((label, INK), (f"{old} → {new}", GREY))):
             draw.text((x, y + THUMBNAIL + 4 + 17 * line), _shortened(text, step - 8, 13), colour, _font(13))
     return _png(picture)
 
@@ -118,7 +118,7 @@ def _draw_matrix(
         middle = HEAD + row * cell + cell // 2
         draw.text((left - 8, middle), name, INK, _font(13), anchor="rm")
         _draw_below(panel, name, left + row * cell + cell // 2, HEAD + cell * len(names) + 6)
-        for column in np.flatnonzero(counts[row]):
+        for column in np.flatnonzero(counts[row]).tolist():
             ink = PAPER if strength[row, column, 0] > 0.6 else INK
             place = (left + column * cell + cell // 2, middle)
             draw.text(place, str(counts[row, column]), ink, _font(13), anchor="mm")

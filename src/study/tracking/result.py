@@ -9,7 +9,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from study.errors import Refusal
-from study.storage import write_atomically
+from study.files import write_atomically
 
 SCHEMA = 1
 RESULT, ARTIFACTS = "result.json", "artifacts"

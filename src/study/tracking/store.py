@@ -21,7 +21,7 @@ from pydantic import Field, validate_call
 
 from study import paths
 from study.errors import Refusal
-from study.storage import locked
+from study.files import locked
 from study.tracking import database
 from study.tracking.result import ARTIFACTS, Result
 from study.tracking.run import milliseconds, write_run
@@ -161,7 +161,7 @@ class Store:
         """The run that holds this result already; remains of a write that was killed are deleted."""
         for run in self._client.search_runs([experiment_id], f"tags.key = '{result.key}'"):
             status, same_job = run.info.status, run.info.start_time == milliseconds(result.started)
-            if status == "RUNNING" and same_job:
+            if status == "RUNNING" and (same_job or self.database):  # under our lock nobody else is writing it
                 self._client.delete_run(run.info.run_id)
             elif same_job or (status == result.status == "FINISHED" and not force):
                 return str(run.info.run_id)

@@ -241,15 +241,15 @@ def test_no_passing_repair_input_is_read(problem: Problem) -> None:
     inputs, labels = problem.repair.tensors().inputs.clone(), problem.repair.labels.clone()
     inputs[problem.passing], labels[problem.passing] = math.nan, 10**6
     poisoned = dataclasses.replace(problem, repair=Split("repair", inputs, labels))
-    assert same(run(poisoned).model, run(problem).model)
+    assert same(run(poisoned, tol=1).model, run(problem, tol=1).model)
 
 
 def test_it_repeats_under_a_seed_and_leaves_the_global_state_alone(problem: Problem) -> None:
     before = torch.get_rng_state()
-    first = run(problem).model
+    first = run(problem, tol=1).model
     assert torch.equal(torch.get_rng_state(), before)
-    assert same(first, run(problem).model)
-    assert not same(first, run(dataclasses.replace(problem, seed=1)).model)
+    assert same(first, run(problem, tol=1).model)
+    assert not same(first, run(dataclasses.replace(problem, seed=1), tol=1).model)
 
 
 def constant(problem: Problem, label: int) -> dict[str, Tensor]:

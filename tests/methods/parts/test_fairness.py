@@ -12,7 +12,9 @@ from study.randomness import stream
 def test_is_the_metric_on_certain_predictions() -> None:
     generator = stream(0, "fairness")
     labels, groups = torch.arange(400) % 4, (torch.arange(400) // 4) % 2
-    predicted = torch.where(torch.rand(400, generator=generator) < 0.7, labels, torch.randint(4, (400,), generator=generator))
+    predicted = torch.where(
+        torch.rand(400, generator=generator) < 0.7, labels, torch.randint(4, (400,), generator=generator)
+    )
     predicted[(groups == 1) & (labels == 2)] = 1
     metric = average_absolute_odds_difference(predicted, labels, groups, classes=4)
     assert metric > 0.1

@@ -103,7 +103,8 @@ class Reassure(Patching):
             raise Unadaptable("BatchNorm in the dense head keeps no running statistics, so the head is not affine")
         dtype = torch.long if outline.kind == "tokens" else torch.get_default_dtype()
         with torch.inference_mode():
-            features = network.trace(torch.zeros(1, *outline.input_shape, dtype=dtype))[1]
+            example = torch.zeros(1, *outline.input_shape, dtype=dtype, device=next(network.parameters()).device)
+            features = network.trace(example)[1]
         if features.dim() != 2:
             raise Unadaptable("the dense head does not work on one feature vector per input")
 
@@ -114,6 +115,7 @@ class Reassure(Patching):
         lower, upper = self._box(problem, faulty, features)
         head = faulty.head.double()
 
+        # Steps 1 and 2: the linear region of each failing input, and the smallest patch that makes all of it right.
         patches, repairable = self._patches(head, features, targets.labels.cpu())
         for patch in patches if self.area else []:
             region = Region.of(head, patch.pattern, lower, upper)
@@ -121,6 +123,7 @@ class Reassure(Patching):
             self._used["linear_programs"] += solved
             yield {"patch/half_width": patch.excess.max() / 2, "patch/linear_programs": solved}
 
+        # Steps 3 to 5: support and patch networks beside the model, and how sharply they fade.
         network = PatchNetwork(faulty.model, len(patches), self.combine).to(problem.device)
         network.patterns.copy_(torch.stack([patch.pattern for patch in patches]))
         network.shifts.copy_(torch.stack([patch.shift for patch in patches]))
@@ -168,7 +171,7 @@ class Reassure(Patching):
         return list(patches.values()), repairable
 
     def _localise(self, problem: Problem, network: PatchNetwork, targets: Split, repairable: int) -> Iterator[Log]:
-        """Steps 3 to 5: set gamma by the rule of `locality`; where no gamma satisfies it, the best one tried."""
+        """Step 5: set gamma by the rule of `locality`; where no gamma satisfies it, the best one tried."""
         exact = self.locality == "exact"
         judged = targets if exact else problem.validation
         traces = {split: _traced(network, split) for split in {targets, judged}}

@@ -42,7 +42,7 @@ class FSGMix(FineTuning):
     """
 
     level: ClassVar[Level] = "model"
-    source = "Ren et al., Few-Shot Guided Mix for DNN Repairing, ICSME 2020 (reconstructed)"
+    source: ClassVar[str] = "Ren et al., Few-Shot Guided Mix for DNN Repairing, ICSME 2020 (reconstructed)"
 
     @validate_call
     def __init__(
@@ -60,10 +60,10 @@ class FSGMix(FineTuning):
         lr: Annotated[float, Field(gt=0)] | Auto = "auto",
         weight_decay: Annotated[float, Field(ge=0)] = 5e-4,
         batch_size: Annotated[int, Field(ge=1)] | Auto = "auto",
-        epochs: Annotated[int, Field(ge=0)] = 1,
+        epochs: Annotated[int, Field(ge=0)] = 3,
         patience: Annotated[int, Field(ge=1)] | None = None,
         tol: Annotated[float, Field(ge=0)] = 0.001,
-        train_fraction: Annotated[float, Field(gt=0, le=1)] = 0.1,
+        train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0,
         max_seconds: Seconds = None,
     ) -> None:
         super().__init__(max_seconds=max_seconds)

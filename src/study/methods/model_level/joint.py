@@ -78,9 +78,7 @@ class Joint(FineTuning):
         if asks_for("adv") and (outline.box is None or outline.kind == "tokens"):
             raise Unadaptable("adv > 0 needs inputs with a gradient and a known range: set method.adv=0")
         if asks_for("adv") and self.given["epsilon"] == "auto" and outline.epsilon is None:
-            raise Unadaptable(
-                "adv > 0 needs a radius, which this data set lacks: set method.epsilon or method.adv=0"
-            )
+            raise Unadaptable("adv > 0 needs a radius, which this data set lacks: set method.epsilon or method.adv=0")
         if asks_for("fair") and not outline.has_groups:
             raise Unadaptable("fair > 0 needs the sensitive group of each input, which this data set has not")
         if outline.kind != "image" and (asks_for("aug") or self.flip):
@@ -99,6 +97,7 @@ class Joint(FineTuning):
         self.settings = Settings(**{name: usual[name] if v == "auto" else v for name, v in self.given.items()})
         self._distortion = distortion(problem.outline, self.settings.mirror)
         self._draws = self._stream("distortion")
+        self._by_batch = has_batch_norm(self.model)
         if self.settings.hinge > 0 and self._run == 0:
             self._ceilings = ceilings(predict(problem.faulty, self._data), self._data.labels)
 
@@ -128,15 +127,15 @@ class Joint(FineTuning):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self._taken += 1
         optimiser: Any = self.optimizers()
+        scheduler: Any = self.lr_schedulers()
         optimiser.zero_grad()
         batch = self.distorted(batch)
-        batch.inputs.requires_grad_(self.settings.adv > 0)
         loss = self.loss(batch)
         self.manual_backward(loss)
-        if self.settings.adv > 0:
+        if self._attacked.requires_grad:
             self.manual_backward(self.adversarial_loss(batch))
         optimiser.step()
-        self.lr_schedulers().step()  # type: ignore[union-attr, call-arg]
+        scheduler.step()
         self._last_loss = loss.detach()
         return self._last_loss
 
@@ -151,7 +150,7 @@ class Joint(FineTuning):
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy + hinge * (loss above the old model's) + fair * (equalised odds)."""
-        logits = self.model(batch.inputs)
+        logits = self.logits(batch.inputs)
         losses = functional.cross_entropy(logits, batch.labels, reduction="none")
         loss = losses.mean()
         if self.settings.hinge > 0:
@@ -159,6 +158,16 @@ class Joint(FineTuning):
         if self.settings.fair > 0 and batch.groups is not None:
             loss = loss + self.settings.fair * equalised_odds(logits.softmax(1), batch.labels, batch.groups)
         return loss
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Logits of m on a batch; the items to be attacked become a leaf that will hold their gradient."""
+        count = round(self.settings.adv_share * len(inputs)) if self.settings.adv > 0 else 0
+        kept = len(inputs) - count
+        self._attacked = inputs.detach()[kept:].requires_grad_(count > 0)
+        parts = [inputs[:kept], self._attacked]
+        # Apart, the items that are not attacked need no input gradient, which costs as much as all other gradients.
+        parts = [torch.cat(parts)] if self._by_batch else [part for part in parts if len(part)]
+        return torch.cat([self.model(part) for part in parts])
 
     def hinge_loss(self, losses: Tensor, batch: Batch) -> Tensor:
         """Mean of max(0, l_i - l0_i) over the clean items, 0 where the old model was wrong.
@@ -180,13 +189,11 @@ class Joint(FineTuning):
 
         Their direction costs nothing: it is the gradient that the backward pass of `loss` left at the inputs.
         """
-        count = round(self.settings.adv_share * len(batch.labels))
-        if not count:
-            return torch.zeros((), device=batch.labels.device, requires_grad=True)
-        gradient = batch.inputs.grad
+        clean, gradient, box = self._attacked.detach(), self._attacked.grad, self.problem.outline.box
         assert gradient is not None
-        inputs, labels = batch.inputs.detach()[-count:], batch.labels[-count:]
-        attacked = (inputs + self.settings.epsilon * gradient[-count:].sign()).clamp(*self.problem.outline.box or ())
+        assert box is not None
+        attacked = (clean + self.settings.epsilon * gradient.sign()).clamp(*box)
+        labels = batch.labels[len(batch.labels) - len(clean) :]
         weight = self.settings.adv * self.settings.adv_share
         return weight * functional.cross_entropy(self.model(attacked), labels)
 
@@ -215,7 +222,8 @@ class Joint(FineTuning):
         return after.eval()
 
     def costs(self) -> Log:
-        return {"steps": self._taken * self.runs, "models": self.runs + (self._tau > 0), "tau": self._tau}
+        voting = self.runs > 1 or self.flip or self._tau > 0
+        return {"steps": self._taken * self.runs, "models": self.runs + voting, "tau": self._tau}
 
 
 @dataclass(frozen=True)

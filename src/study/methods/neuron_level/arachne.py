@@ -7,6 +7,7 @@ Level: neuron. Needs: a Linear or Conv2d layer, logits as output, failing and pa
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -54,9 +55,9 @@ class Arachne(Patching):
         mutation: tuple[Annotated[float, Field(gt=0, le=2)], Annotated[float, Field(gt=0, le=2)]] = (0.5, 1.0),
         crossover: Annotated[float, Field(ge=0, le=1)] = 0.7,
         patience: Annotated[int, Field(ge=0)] = 10,
-        alpha: Annotated[float, Field(gt=0)] = 10.0,
+        alpha: Annotated[float, Field(gt=0)] = 4.0,
         target: Literal["all", "top_type"] = "all",
-        neg_fraction: Annotated[float, Field(gt=0, le=1)] = 0.1,
+        neg_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0,
         layers: Literal["all", "last"] = "all",
         conv_norm: ConvNorm = "reference",
         max_places: Annotated[int, Field(ge=1)] | None = None,
@@ -75,8 +76,8 @@ class Arachne(Patching):
         if not any(isinstance(module, WEIGHTED) for module in outline.model.modules()):
             raise Unadaptable(f"needs a Linear or Conv2d layer: {type(outline.model).__name__} has none")
         shape = (2, *outline.input_shape)
-        tokens = outline.kind == "tokens"
-        eligible_layers(outline.model, torch.zeros(shape, dtype=torch.long) if tokens else torch.rand(shape))
+        example = torch.linspace(0, 1, math.prod(shape)).reshape(shape)
+        eligible_layers(outline.model, example.long() if outline.kind == "tokens" else example)
 
     def rounds(self, problem: Problem) -> Rounds:
         """Localise the weights, search their values, write the best into a copy of the faulty model."""

@@ -60,7 +60,7 @@ def consistency_loss(model: nn.Module, clean: Tensor, views: Tensor, labels: Ten
 
 
 def cosine_sgd(parameters: Iterable[Tensor], lr: float, weight_decay: float, steps: int) -> dict[str, Any]:
-    """AugMix's optimiser, as Lightning takes it: SGD, Nesterov 0.9, `lr` by cosine over `steps` (at least 1) to 1e-6."""
+    """AugMix's optimiser, as Lightning takes it: SGD, Nesterov 0.9, `lr` by cosine over `steps` (>= 1) to 1e-6."""
     sgd = torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay, fused=True)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, steps, eta_min=1e-6)
     return {"optimizer": sgd, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}

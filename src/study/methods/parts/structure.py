@@ -76,7 +76,7 @@ class Structure:
             if current is node:
                 break
             copies[current] = graph.node_copy(current, lambda old: copies[old])
-        graph.output(copies[node.args[0]])
+        graph.output(copies[_entering(node)])
         return _assembled(self.model, graph)
 
     def suffix(self, node: fx.Node) -> fx.GraphModule:
@@ -85,7 +85,7 @@ class Structure:
         Raises Unadaptable where a later layer also needs something computed before `node` (a residual connection).
         """
         graph = fx.Graph()
-        copies: dict[fx.Node, fx.Node] = {node.args[0]: graph.placeholder("features")}  # type: ignore[dict-item]
+        copies: dict[fx.Node, fx.Node] = {_entering(node): graph.placeholder("features")}
 
         def copied(old: fx.Node) -> fx.Node:
             if old not in copies and old.op == "get_attr":
@@ -145,6 +145,12 @@ def last_linear(model: nn.Module, example: Tensor) -> tuple[str, nn.Linear]:
     if not seen:
         raise Unadaptable("the network has no Linear layer")
     return seen[-1], model.get_submodule(seen[-1])  # type: ignore[return-value]
+
+
+def _entering(node: fx.Node) -> fx.Node:
+    entering = node.args[0]
+    assert isinstance(entering, fx.Node)
+    return entering
 
 
 def _kind(structure: Structure, node: fx.Node) -> type[nn.Module] | None:

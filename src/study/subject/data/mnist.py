@@ -13,7 +13,7 @@ from pydantic import validate_call
 from torch import Tensor
 
 from study.errors import Refusal
-from study.storage import locked
+from study.files import locked
 from study.subject.data.idx import find_idx, read_idx
 from study.subject.data.module import DataModule, Epsilon, Limit
 from study.subject.data.source import Pixels, Source

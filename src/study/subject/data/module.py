@@ -13,9 +13,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from study.files import key_of
 from study.paths import data_root
 from study.randomness import stream
-from study.storage import key_of
 from study.subject.data.source import Source
 from study.subject.data.split import Batches, Split
 

@@ -1,0 +1,194 @@
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from study.methods.base import NoRepair, Unadaptable
+from study.methods.neuron_level import arachne
+from study.methods.neuron_level.arachne import Arachne, Fitness
+from study.methods.parts.patched import Places, patches
+from study.storage import weights_hash
+from study.subject.prediction import predict
+from study.subject.problem import Outline, Problem
+from tests.networks import Plain
+from tests.problems import digits_problem, digits_splits, problem_of
+
+
+def run(problem: Problem, **settings: Any) -> tuple[nn.Module, list[Mapping[str, Any]]]:
+    """The repaired model and what was logged."""
+    rounds = Arachne(**({"population": 20, "generations": 12} | settings)).rounds(problem)
+    logged = []
+    while True:
+        try:
+            logged.append(next(rounds))
+        except StopIteration as end:
+            return end.value, logged
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "batch_norm"])
+def problem(request: pytest.FixtureRequest) -> Problem:
+    return digits_problem(batch_norm=request.param)
+
+
+def differing(before: nn.Module, after: nn.Module) -> list[str]:
+    """Names of the parameters and buffers that differ."""
+    old = before.state_dict()
+    return [name for name, tensor in after.state_dict().items() if not torch.equal(tensor, old[name])]
+
+
+def fitness_from_scratch(model: nn.Module, problem: Problem, alpha: float) -> float:
+    """Of a model, with all failing inputs as targets."""
+    logits = predict(model, problem.repair)
+    labels = problem.repair.labels
+    loss = nn.functional.cross_entropy(logits, labels, reduction="none")
+    phi = torch.where(logits.argmax(1) == labels, 1.0, 1 / (loss + 1)).double()
+    return (phi[problem.passing].sum() + alpha * phi[problem.failing].sum()).item()
+
+
+def test_only_weights_of_the_front_differ(problem: Problem) -> None:
+    before = weights_hash(problem.faulty)
+    repaired, logged = run(problem)
+    assert weights_hash(problem.faulty) == before
+    old, new = problem.faulty.state_dict(), repaired.state_dict()
+    changed = {name: int((old[name] != new[name]).sum()) for name in old if not torch.equal(old[name], new[name])}
+    weights = {f"{name}.weight" for name, module in problem.faulty.named_modules() if isinstance(module, nn.Linear)}
+    assert set(changed) <= weights
+    assert 0 < sum(changed.values()) <= logged[0]["search/places"]
+
+
+def test_the_logged_fitness_is_that_of_the_repaired_model_and_never_falls(problem: Problem) -> None:
+    repaired, logged = run(problem, alpha=4.0, neg_fraction=1.0)
+    best = [float(entry["search/best_fitness"]) for entry in logged[1:]]
+    assert best == sorted(best)
+    assert best[-1] == pytest.approx(fitness_from_scratch(repaired, problem, 4.0), abs=1e-3)
+    assert logged[0]["search/original_fitness"] == pytest.approx(
+        fitness_from_scratch(problem.faulty, problem, 4.0), abs=1e-3
+    )
+    assert logged[0]["search/original_fitness"] < best[-1] <= len(problem.passing) + 4.0 * len(problem.failing)
+    right = predict(repaired, problem.repair).argmax(1) == problem.repair.labels
+    assert float(logged[-1]["search/failing_fixed"]) == pytest.approx(right[problem.failing].double().mean().item())
+    assert float(logged[-1]["search/passing_kept"]) == pytest.approx(right[problem.passing].double().mean().item())
+    assert right[problem.failing].any()
+
+
+def test_the_seed_decides_the_repair(problem: Problem) -> None:
+    first, again = run(problem)[0], run(problem)[0]
+    assert weights_hash(first) == weights_hash(again)
+    assert weights_hash(run(replace(problem, seed=1))[0]) != weights_hash(first)
+
+
+def test_a_floor_drops_only_what_lies_below_it(problem: Problem) -> None:
+    names = [name for name, module in problem.faulty.named_modules() if isinstance(module, nn.Linear)]
+    for place in (names[0], names[-1]):
+        places = Places((place,), torch.zeros(2, dtype=torch.long), torch.tensor([3, 40]))
+        indices = torch.cat([problem.failing, problem.passing])
+        evaluation = patches(problem.faulty, places, problem.repair, indices)
+        fitness = Fitness(evaluation, torch.isin(indices, problem.failing), 10.0)
+        values = torch.randn(30, 2, generator=torch.Generator().manual_seed(0)) * 2
+        exact = fitness(values)
+        floors = exact.flip(0)
+        quick = fitness(values, floors)
+        torch.testing.assert_close(quick[exact >= floors], exact[exact >= floors])
+        assert bool((quick[exact < floors] < floors[exact < floors]).all())
+        assert exact.max() <= fitness.ceiling
+
+
+def test_no_generation_is_no_repair(problem: Problem) -> None:
+    for accept in ("if_better", "always"):
+        with pytest.raises(NoRepair, match="generations=0"):
+            run(problem, generations=0, accept=accept)
+
+
+def test_a_patch_must_beat_the_original_unless_always() -> None:
+    problem = digits_problem()
+    with pytest.raises(NoRepair, match="beats the original"):
+        run(problem, population=4, generations=1, alpha=0.01)
+    repaired, _ = run(problem, population=4, generations=1, alpha=0.01, accept="always")
+    assert weights_hash(repaired) != weights_hash(problem.faulty)
+
+
+def test_what_it_cannot_repair() -> None:
+    problem = digits_problem()
+    with pytest.raises(NoRepair, match="right on no repair input"):
+        run(replace(problem, passing=problem.passing[:0]))
+    dead = problem.copy()
+    for parameter in dead.parameters():
+        parameter.data.zero_()
+    dead.get_submodule("net.layers.5").bias.data[:] = 0  # no input reaches the weights, and no gradient
+    with pytest.raises(NoRepair, match="gradient loss"):
+        run(problem_of(dead, digits_splits()))
+
+
+def test_options_choose_targets_and_layers() -> None:
+    problem = digits_problem()
+    logits = predict(problem.faulty, problem.repair)
+    pairs = torch.stack([problem.repair.labels, logits.argmax(1)], 1)[problem.failing]
+    kinds, counts = pairs.unique(dim=0, return_counts=True)
+    assert run(problem, target="top_type", alpha=10.0)[1][0]["search/targets"] == counts.max()
+    share = run(problem, neg_fraction=0.5, alpha=10.0)[1][0]["search/targets"]
+    assert share == max(1, len(problem.failing) // 2) and len(kinds) > 1
+    repaired, logged = run(problem, layers="last", max_places=1)
+    assert logged[0]["search/places"] == 1
+    assert differing(problem.faulty, repaired) == ["net.layers.5.weight"]
+
+
+def test_the_passing_sample_is_stratified() -> None:
+    problem = digits_problem()
+    sample = arachne._passing_sample(problem, 60, torch.Generator().manual_seed(0))
+    assert len(sample.unique()) == len(sample) and bool(torch.isin(sample, problem.passing).all())
+    whole = problem.repair.labels[problem.passing].bincount()
+    expected = (60 * whole / len(problem.passing)).round().clamp(min=1)
+    assert problem.repair.labels[sample].bincount().tolist() == expected.tolist()
+    everything = arachne._passing_sample(problem, len(problem.passing), torch.Generator())
+    assert torch.equal(everything, problem.passing)
+
+
+def test_bounds_and_start_come_from_the_layer() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    model[0].weight.data = torch.tensor([[-1.0, 3.0], [0.0, 2.0]])
+    model[1].weight.data = torch.tensor([[2.0, 4.0]])
+    places = Places(("0", "1"), torch.tensor([1, 0]), torch.tensor([0, 3]))
+    mean, std, lower, upper = arachne._layer_statistics(model, places)
+    assert mean.tolist() == [3.0, 1.0]
+    assert std.tolist() == pytest.approx([1.0, 2.5**0.5])
+    assert lower.tolist() == [1.0, -2.0] and upper.tolist() == [8.0, 6.0]
+
+
+def test_check_names_what_is_missing_and_leaves_the_global_generator_alone() -> None:
+    state = torch.get_rng_state()
+    Arachne().check(digits_problem().outline)
+    Arachne().check(Outline(Plain().eval(), "image", 10, (1, 8, 8)))
+    assert torch.equal(torch.get_rng_state(), state)
+    with pytest.raises(Unadaptable, match="needs a Linear or Conv2d layer"):
+        Arachne().check(Outline(nn.Flatten().eval(), "image", 10, (1, 8, 8)))
+
+
+def test_a_model_that_cannot_be_traced_is_repaired_in_its_output_layer() -> None:
+    plain = Plain().eval()
+    trained = dict(digits_problem().faulty.named_parameters())
+    plain.hidden.weight.data[:] = trained["net.layers.1.weight"][:32]
+    plain.out.weight.data[:] = trained["net.layers.5.weight"]
+    repaired, _ = run(problem_of(plain, digits_splits()))
+    assert differing(plain, repaired) == ["out.weight"]
+
+
+def test_every_trial_stays_within_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = digits_problem()
+    bounds: list[tuple[Tensor, Tensor]] = []
+    vectors: list[Tensor] = []
+    original = arachne.differential_evolution
+
+    def watched(fitness: Any, start: Tensor, lower: Tensor, upper: Tensor, **settings: Any) -> Iterator[Any]:
+        bounds.append((lower, upper))
+        start = start.clamp(lower, upper)
+        for population in original(fitness, start, lower, upper, **settings):
+            vectors.append(population.vectors)
+            yield population
+
+    monkeypatch.setattr(arachne, "differential_evolution", watched)
+    run(problem)
+    lower, upper = bounds[0]
+    assert all(bool(((v >= lower) & (v <= upper)).all()) for v in vectors)
