@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from study.errors import Refusal
-from study.storage import build, load_checkpoint, load_model, save_model, weights_hash
+from study.storage import Blueprint, build, load_checkpoint, load_model, save_model, weights_hash
 from study.subject.architectures.lenet5 import LeNet5
 from tests import problems
 
@@ -46,7 +46,7 @@ class Outsider(nn.Linear):
     """A class that is not of the package."""
 
 
-OUTSIDER = {"class": f"{__name__}.Outsider", "arguments": {"in_features": 2, "out_features": 1}}
+OUTSIDER: Blueprint = {"class": f"{__name__}.Outsider", "arguments": {"in_features": 2, "out_features": 1}}
 
 
 def test_a_foreign_class_is_built_only_where_it_is_allowed() -> None:
@@ -148,7 +148,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path: Path, by_
     if by_torch:
         torch.save(content, path)
     else:
-        path.write_bytes(pickle.dumps(content))
+        path.write_bytes(pickle.dumps(content, protocol=2))
     with pytest.raises(Refusal, match="pickles that could run code are not opened") as refusal:
         load_checkpoint(path)
     assert "\n" not in str(refusal.value)

@@ -9,7 +9,7 @@ import importlib
 import inspect
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -169,7 +169,7 @@ def prepare(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Job:
         raise Refusal(str(error).splitlines()[0]) from error
     settings = _settings(values)
     hardware = _hardware(_made(values, "trainer", Hardware), hydra.launcher)
-    data = _made(values, "dataset", DataModule)
+    data = _made(values, "dataset", DataModule)  # type: ignore[type-abstract]
     data.check()
     recipe = _made(values, "faulty", Recipe).resolved(data.recipe)
     job = Job(
@@ -235,14 +235,13 @@ def _settings(values: Mapping[str, Any]) -> Settings:
         raise Refusal(_sentences(error, "", Settings)) from error
 
 
-def _made(values: Mapping[str, Any], group: str, kind: Callable[..., Made]) -> Made:
+def _made(values: Mapping[str, Any], group: str, kind: type[Made]) -> Made:
     """Instantiate a group's `_target_`, which must be a `kind`; its constructor checks the values."""
     node = dict(values[group])
     try:
         made = instantiate(node, _convert_="all")
     except Exception as error:
         raise _refusal(error, group, node) from error
-    assert isinstance(kind, type)
     if not isinstance(made, kind):
         raise Refusal(f"{group}._target_={node.get('_target_')}: is no {kind.__name__}")
     return made

@@ -145,6 +145,7 @@ def fit(
     finally:
         if handler is not None:
             _restore(handler)
+    module.to(hardware.device)  # Lightning takes it off a GPU at the end
     if timer is not None and (timer.time_remaining() or 0.0) <= 0.0:
         raise OutOfTime(f"ran over its time budget of {seconds:g} s")
 

@@ -44,12 +44,12 @@ class Row:
     hidden_relu: bool = False
 
 
+GENTLE_MIX = ("method.epochs=6", "method.train_fraction=1.0", "method.severity=1.0", "method.tol=0.05")
+"""8x8 digits do not bear AugMix at full strength for long."""
 ROWS = [
     Row("finetune", "model", ("method.epochs=4",), idle=("method.epochs=0",)),
-    Row("joint", "model", ("method.epochs=4",), idle=("method.epochs=0",)),
-    Row(
-        "fsgmix", "model", ("method.epochs=3", "method.train_fraction=1.0"), idle=("method.epochs=0",), images_only=True
-    ),
+    Row("joint", "model", ("method.epochs=12",), idle=("method.epochs=0",)),
+    Row("fsgmix", "model", GENTLE_MIX, idle=("method.epochs=0",), images_only=True),
     Row("reassure", "layer", exact=True, hidden_relu=True),
     Row("reassure_soft", "layer", hidden_relu=True),
     Row("arachne", "neuron", ("method.population=30", "method.generations=15", "method.neg_fraction=0.5")),

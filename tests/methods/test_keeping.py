@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from study.errors import Refusal
-from study.methods import keeping
 from study.methods.keeping import keep, kept
 from study.methods.repair import Repair
 from study.storage import weights_hash
@@ -68,7 +67,7 @@ def test_a_crash_in_the_middle_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     def full(*_: object, **__: object) -> str:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(keeping.json, "dumps", full)
+    monkeypatch.setattr("study.methods.keeping.json.dumps", full)
     repair = a_repair()
     with pytest.raises(OSError, match="no space"):
         keep(repair, tmp_path / "key", "x")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import logging, os, signal, sys
 from pathlib import Path
+from typing import Literal
 import torch
 from study.storage import weights_hash
 from study.subject import faulty
@@ -41,7 +43,7 @@ print("weights", weights_hash(trained(Path(sys.argv[1])).model), flush=True)
 """
 
 
-def trained(folder: Path, epochs: int = 4, augmentation: str = "crop", seed: int = 3) -> Faulty:
+def trained(folder: Path, epochs: int = 4, augmentation: Literal["none", "crop"] = "crop", seed: int = 3) -> Faulty:
     """The faulty model of the cache `folder`: digits, an MLP with BatchNorm."""
     splits = digits_splits()
     recipe = Recipe(epochs=epochs, optimizer="adam", lr=2e-3, batch_size=64, augmentation=augmentation)

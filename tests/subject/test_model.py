@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -9,12 +11,12 @@ from study.storage import build
 from study.subject.architectures.mlp import MLP
 from study.subject.model import Normalise, Subject
 
-ARGUMENTS = {"input_shape": [2, 4, 4], "num_classes": 3}
+ARGUMENTS: dict[str, Any] = {"input_shape": [2, 4, 4], "num_classes": 3}
 
 
 def net() -> MLP:
     made = MLP(**ARGUMENTS)
-    made.blueprint = {"class": "study.subject.architectures.mlp.MLP", "arguments": ARGUMENTS}
+    made.blueprint = {"class": "study.subject.architectures.mlp.MLP", "arguments": ARGUMENTS}  # type: ignore[assignment]
     return made
 
 

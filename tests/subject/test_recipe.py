@@ -12,7 +12,7 @@ from torch import nn
 from study.subject.augmentation import Augmentation
 from study.subject.recipe import Recipe
 
-USUAL = {"epochs": 12, "optimizer": "sgd", "lr": 0.1, "batch_size": 64, "augmentation": "crop"}
+USUAL: dict[str, Any] = {"epochs": 12, "optimizer": "sgd", "lr": 0.1, "batch_size": 64, "augmentation": "crop"}
 
 
 def test_auto_is_filled_in_and_nothing_else() -> None:

@@ -158,9 +158,10 @@ def test_bounds_and_start_come_from_the_layer() -> None:
 
 
 def test_check_names_what_is_missing_and_leaves_the_global_generator_alone() -> None:
+    outlines = [digits_problem().outline, Outline(Plain().eval(), "image", 10, (1, 8, 8))]
     state = torch.get_rng_state()
-    Arachne().check(digits_problem().outline)
-    Arachne().check(Outline(Plain().eval(), "image", 10, (1, 8, 8)))
+    for outline in outlines:
+        Arachne().check(outline)
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(Unadaptable, match="needs a Linear or Conv2d layer"):
         Arachne().check(Outline(nn.Flatten().eval(), "image", 10, (1, 8, 8)))

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -31,7 +33,7 @@ def search(seed: int = 0, generations: int = 40, patience: int = 10, ceiling: fl
 
 def test_the_best_fitness_never_falls_and_reaches_the_peak() -> None:
     history = [population.fitness.max() for population in search(generations=100)]
-    assert all(later >= earlier for earlier, later in zip(history, history[1:], strict=False))
+    assert all(later >= earlier for earlier, later in pairwise(history))
     assert history[-1] > -1e-3 > history[0]
 
 

@@ -181,7 +181,7 @@ def test_the_parts_share_their_parameters_with_the_model(name: str) -> None:
     assert {id(parameter) for parameter in [*suffix.parameters(), *prefix.parameters()]} <= own
     with torch.no_grad():
         before = model(inputs)
-        layer.module.bias.add_(1)  # type: ignore[union-attr, operator]
+        layer.module.bias.add_(1)  # type: ignore[operator]
         assert torch.equal(suffix(prefix(inputs)), model(inputs))
         assert torch.allclose(model(inputs), before + 1, atol=1e-5)
 
@@ -201,7 +201,8 @@ class Passing(Residual):
     def forward(self, inputs: Tensor) -> Tensor:
         features = self.stem(inputs)
         features = features + self.inner(self.norm(features).relu())
-        return self.out(self.hidden(self.pool(features).flatten(1)).relu())
+        logits: Tensor = self.out(self.hidden(self.pool(features).flatten(1)).relu())
+        return logits
 
 
 def test_a_network_cannot_be_cut_where_a_connection_passes_by() -> None:
@@ -230,7 +231,8 @@ class Probabilities(Branching):
     """Ends in a softmax."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.second(self.first(inputs.flatten(1))).softmax(1)
+        probabilities: Tensor = self.second(self.first(inputs.flatten(1))).softmax(1)
+        return probabilities
 
 
 @pytest.mark.parametrize("net", [Branching, Probabilities])

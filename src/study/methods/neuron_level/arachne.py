@@ -219,7 +219,7 @@ def _layer_statistics(model: nn.Module, places: Places) -> tuple[Tensor, Tensor,
     """Mean, population standard deviation, lower and upper bound of each gene from its layer's weights, [D] each."""
     rows = []
     for name in places.names:
-        weight = model.get_submodule(name).weight.detach()  # type: ignore[union-attr,operator]
+        weight = model.get_submodule(name).weight.detach()  # type: ignore[operator]
         low, high = weight.min(), weight.max()
         lower, upper = low * torch.where(low < 0, 2.0, 0.5), high * torch.where(high > 0, 2.0, 0.5)
         rows.append(torch.stack([weight.mean(), weight.std(unbiased=False), lower, upper]))

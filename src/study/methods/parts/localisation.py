@@ -23,10 +23,20 @@ from study.subject.data.split import Split
 
 ConvNorm = Literal["reference", "per_input"]
 BATCH = 256
-_ACTIVATIONS = frozenset(
-    ("relu", "relu6", "leakyrelu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish", "sigmoid", "logsigmoid")
-    + ("hardsigmoid", "hardswish", "hardtanh", "tanh", "softplus", "softsign")
-)
+_ACTIVATIONS = {
+    "relu",
+    "relu6",
+    "leakyrelu",
+    "prelu",
+    "elu",
+    "selu",
+    "celu",
+    "gelu",
+    "silu",
+    "mish",
+    "sigmoid",
+    "logsigmoid",
+} | {"hardsigmoid", "hardswish", "hardtanh", "tanh", "softplus", "softsign"}
 _Taps = Callable[[Tensor], tuple[Tensor, list[tuple[Tensor, Tensor]]]]
 
 
