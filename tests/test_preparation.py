@@ -80,7 +80,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_not_run(tmp_path: Path)
 def test_a_checkpoint_of_another_architecture_names_the_tensors(tmp_path: Path) -> None:
     (job,) = prepared("architecture.widths=[16]")
     file = tmp_path / "small.pt"
-    torch.save(job.build().net.state_dict(), file)
+    torch.save(job.builder().net.state_dict(), file)
     with pytest.raises(Refusal, match=r"layers\.1\.weight is 16x64 in the file and 64x64 in the architecture"):
         prepared(f"faulty.checkpoint={file}")
     assert prepared(f"faulty.checkpoint={file}", "architecture.widths=[16]")
@@ -89,7 +89,7 @@ def test_a_checkpoint_of_another_architecture_names_the_tensors(tmp_path: Path) 
 def test_any_module_serves_as_an_architecture() -> None:
     (job,) = prepared("architecture=mlp", "~architecture", "+architecture._target_=tests.networks.Plain")
     assert job.names.architecture == "plain"
-    assert job.build()(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
+    assert job.builder()(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
 
 
 def test_threads_are_shared_out_between_parallel_jobs(monkeypatch: pytest.MonkeyPatch) -> None:

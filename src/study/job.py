@@ -66,9 +66,9 @@ def subject(job: Job) -> Problem:
     train, validation, repair_split = (splits[name].to(device) for name in ("train", "validation", "repair"))
     if job.recipe.checkpoint is None:
         seed = job.settings.subject.seed
-        faulty = load_or_train(job.faulty_folder, job.build, job.recipe, train, validation, seed, job.hardware)
+        faulty = load_or_train(job.faulty_folder, job.builder, job.recipe, train, validation, seed, job.hardware)
     else:
-        faulty = from_checkpoint(job.build, Path(job.recipe.checkpoint), job.hardware)
+        faulty = from_checkpoint(job.builder, Path(job.recipe.checkpoint), job.hardware)
         if job.data.random_splits:
             log.warning("the splits are drawn at random: the checkpoint may have been trained on test inputs")
     right = predict(faulty.model, repair_split).argmax(1) == repair_split.labels
@@ -83,7 +83,7 @@ def subject(job: Job) -> Problem:
         outline=job.outline,
         recipe=job.recipe,
         seed=job.settings.seed,
-        build=job.build,
+        build=job.builder,
     )
 
 

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from study.paths import home
 
 log = logging.getLogger(__name__)
 OmegaConf.register_new_resolver("study_home", lambda: str(home()), use_cache=False, replace=True)
+# In a launcher's worker process Hydra forgets which version it is to be compatible with, and warns at each job.
+warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
 
 def launch(config: DictConfig) -> str:

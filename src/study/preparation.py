@@ -9,9 +9,9 @@ import importlib
 import inspect
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -90,16 +90,17 @@ class Job:
     store: Store
     overrides: list[str]
 
-    def build(self) -> Subject:
-        """The subject's model, newly initialised from torch's global random state."""
-        return _build(self.config["architecture"], self.data)
+    @property
+    def builder(self) -> Callable[[], Subject]:
+        """Makes the subject's model, newly initialised from torch's global random state; holds no data."""
+        return partial(build, _resolved(self.config["architecture"], self.data), self.data.mean, self.data.std)
 
     @cached_property
     def outline(self) -> Outline:
         """What an approach may know before the faulty model is trained."""
         trained = self.recipe.checkpoint is None
         return Outline(
-            model=self.build().eval(),
+            model=self.builder().eval(),
             kind=self.data.kind,
             num_classes=self.data.num_classes,
             input_shape=tuple(self.data.input_shape),
@@ -202,7 +203,7 @@ def unadaptable(job: Job) -> str | None:
 def _check(job: Job) -> None:
     """What no single object can see."""
     _ = job.hardware.device
-    model = job.build()
+    model = job.builder()
     if job.recipe.checkpoint is not None:
         faulty.checkpoint_fits(model.net, Path(job.recipe.checkpoint))
     _check_shapes(job, model)
@@ -330,8 +331,8 @@ def _resolved(architecture: Mapping[str, Any], data: DataModule) -> dict[str, An
     return {name: follows[name] if value == "auto" else value for name, value in architecture.items()}
 
 
-def _build(architecture: Mapping[str, Any], data: DataModule) -> Subject:
-    node = _resolved(architecture, data)
+def build(node: Mapping[str, Any], mean: list[float] | None, std: list[float] | None) -> Subject:
+    """A subject's model of an architecture's settings, those that follow from the data set filled in."""
     try:
         net = instantiate(node, _convert_="all")
     except Exception as error:
@@ -341,7 +342,7 @@ def _build(architecture: Mapping[str, Any], data: DataModule) -> Subject:
     if not hasattr(net, "blueprint"):
         arguments = {name: value for name, value in node.items() if not name.startswith("_")}
         setattr(net, "blueprint", {"class": node["_target_"], "arguments": arguments})  # noqa: B010
-    return Subject(net, data.mean, data.std)
+    return Subject(net, mean, std)
 
 
 def _bytes(path: str) -> str:

@@ -77,6 +77,8 @@ class Training(pl.LightningModule):
         if score > self.best:
             self.best, self.kept, self.kept_before = score, state, self._previous
         self._previous = state
+        if isinstance(self.recipe.stop_at, float) and score >= self.recipe.stop_at:
+            self.trainer.should_stop = True
 
 
 def checkpoint_fits(net: nn.Module, path: Path) -> dict[str, Tensor]:
@@ -140,7 +142,7 @@ def _train(
     hardware: Hardware,
 ) -> None:
     epochs = int(recipe.epochs)
-    log.info("training the faulty model: %d epochs on %d inputs", epochs, len(train))
+    log.info("training the faulty model: at most %d epochs on %d inputs", epochs, len(train))
     with forked(seed, "faulty", "init"):
         net = build().to(hardware.device)
     training = Training(net, recipe, train, validation, seed)

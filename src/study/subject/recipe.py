@@ -20,7 +20,8 @@ Auto = Literal["auto"]
 class Recipe:
     """A training recipe; `auto` stands for what the data set usually takes (see `resolved`).
 
-    checkpoint: file of weights that replace training (safetensors or a plain state dict), or None.
+    checkpoint: file of weights that replace training (safetensors or a plain state dict), or None; stop_at: validation
+    accuracy at which training ends before `epochs`, so that faulty models of different seeds err about equally often.
     """
 
     checkpoint: str | None = None
@@ -28,13 +29,15 @@ class Recipe:
     optimizer: Literal["adam", "sgd"] | Auto = "auto"
     lr: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
     batch_size: Annotated[int, Field(ge=1)] | Auto = "auto"
+    stop_at: Annotated[float, Field(gt=0, le=1)] | Auto | None = "auto"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     augmentation: Literal["none", "crop", "crop_flip"] | Auto = "auto"
 
     def resolved(self, usual: Mapping[str, Any]) -> Recipe:
-        """This recipe with each `auto` replaced by the value in `usual`."""
-        filled = {name: usual[name] for name, value in dataclasses.asdict(self).items() if value == "auto"}
+        """This recipe with each `auto` replaced by the value in `usual`, which need not hold `stop_at` (then None)."""
+        known = {"stop_at": None} | dict(usual)
+        filled = {name: known[name] for name, value in dataclasses.asdict(self).items() if value == "auto"}
         return dataclasses.replace(self, **filled)
 
     def optimiser(self, parameters: Iterable[Tensor], lr: float | None = None) -> torch.optim.Optimizer:

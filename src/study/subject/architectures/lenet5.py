@@ -16,6 +16,7 @@ SMALLEST = 16
 class LeNet5(nn.Module):
     """6 conv 5x5, ReLU, max-pool 3; 16 conv 3x3, ReLU, max-pool 2; dense 120, 84 and `num_classes`, ReLU between.
 
+    Weights start as the study's did (Glorot and Bengio's uniform rule, biases 0).
     Maps [B, C, H, W] to logits [B, num_classes]. Raises Refusal for inputs that are no images or below 16x16.
     """
 
@@ -40,6 +41,10 @@ class LeNet5(nn.Module):
         self.fc2 = nn.Linear(120, 84)
         self.relu4 = nn.ReLU()
         self.fc3 = nn.Linear(84, num_classes)
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
         self.to(memory_format=torch.channels_last)  # a quarter off the time of a training step on a CPU
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -38,7 +38,8 @@ class MNIST(DataModule):
     archive: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.MNIST
     installed: ClassVar[Path | None] = None
     recipe: ClassVar[Mapping[str, Any]] = {
-        "epochs": 24,
+        "epochs": 40,
+        "stop_at": 0.975,
         "optimizer": "adam",
         "lr": 1e-4,
         "batch_size": 128,
