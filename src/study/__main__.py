@@ -6,7 +6,7 @@ import sys
 
 import hydra
 
-from study.composition import VERSION_BASE, composed, parsed, with_plus
+from study.composition import VERSION_BASE, composed, for_hydra, parsed, with_plus
 from study.errors import Refusal
 from study.launch import launch
 from study.paths import conf_folder
@@ -25,6 +25,7 @@ def main() -> None:
             jobs = composed(arguments, conf_folder())
             if _planned_only(jobs):
                 return
+            sys.argv[1:] = for_hydra(sys.argv[1:], arguments.multirun)
         hydra.main(config_path=str(conf_folder()), config_name="config", version_base=VERSION_BASE)(launch)()
     except Refusal as mistake:
         print(f"study: {mistake}", file=sys.stderr)

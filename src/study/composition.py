@@ -50,6 +50,16 @@ def with_plus(argv: Sequence[str]) -> list[str]:
     return [f"+{argument}" if argument.startswith("method=") else argument for argument in argv]
 
 
+def for_hydra(argv: Sequence[str], multirun: bool) -> list[str]:
+    """The arguments, checked before, in the form that Hydra's own start of a multirun takes.
+
+    There a swept `+method=a,b` is left out, so that `method.epochs=3` would find no method to change.
+    """
+    if not multirun:
+        return list(argv)
+    return [f"++{argument}" if argument.startswith("method.") else argument for argument in argv]
+
+
 def parsed(argv: Sequence[str]) -> Namespace:
     """Hydra's view of the arguments."""
     arguments: Namespace = get_args_parser().parse_args(list(argv))

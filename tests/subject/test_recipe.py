@@ -16,7 +16,8 @@ USUAL: dict[str, Any] = {"epochs": 12, "optimizer": "sgd", "lr": 0.1, "batch_siz
 
 
 def test_auto_is_filled_in_and_nothing_else() -> None:
-    assert Recipe().resolved(USUAL) == Recipe(**USUAL)
+    assert Recipe().resolved(USUAL) == Recipe(**USUAL, stop_at=None)
+    assert Recipe().resolved(USUAL | {"stop_at": 0.9}).stop_at == 0.9
     chosen = Recipe(epochs=3, lr=0.5, momentum=0.5).resolved(USUAL)
     assert (chosen.epochs, chosen.lr, chosen.momentum, chosen.batch_size) == (3, 0.5, 0.5, 64)
     assert chosen.resolved({}) == chosen

@@ -60,7 +60,7 @@ class FSGMix(FineTuning):
         lr: Annotated[float, Field(gt=0)] | Auto = "auto",
         weight_decay: Annotated[float, Field(ge=0)] = 5e-4,
         batch_size: Annotated[int, Field(ge=1)] | Auto = "auto",
-        epochs: Annotated[int, Field(ge=0)] = 3,
+        epochs: Annotated[int, Field(ge=0)] = 4,
         patience: Annotated[int, Field(ge=1)] | None = None,
         tol: Annotated[float, Field(ge=0)] = 0.001,
         train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0,
