@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
-import importlib
 import inspect
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import pydantic
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
-from torch import nn
 
-from study.composition import nearest
+from study.construction import build, made, sentences
 from study.errors import Refusal
 from study.files import key_of
 from study.methods.base import Approach, Unadaptable
@@ -39,7 +34,6 @@ from study.tracking.store import Store
 from study.training import Hardware
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Made = TypeVar("Made")
 
 
 class SubjectSettings(pydantic.BaseModel, extra="forbid"):
@@ -169,10 +163,10 @@ def prepare(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Job:
     except OmegaConfBaseException as error:
         raise Refusal(str(error).splitlines()[0]) from error
     settings = _settings(values)
-    hardware = _hardware(_made(values, "trainer", Hardware), hydra.launcher)
-    data = _made(values, "dataset", DataModule)  # type: ignore[type-abstract]
+    hardware = _hardware(made(values, "trainer", Hardware), hydra.launcher)
+    data = made(values, "dataset", DataModule)  # type: ignore[type-abstract]
     data.check()
-    recipe = _made(values, "faulty", Recipe).resolved(data.recipe)
+    recipe = made(values, "faulty", Recipe).resolved(data.recipe)
     job = Job(
         config=values,
         settings=settings,
@@ -180,10 +174,10 @@ def prepare(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Job:
         data=data,
         recipe=recipe,
         hardware=hardware,
-        approach=_made(values, "method", Approach) if values.get("method") else None,
-        safeguard=_made(values, "safeguard", Safeguard),
-        suite=_made(values, "metric", Suite),
-        store=_made(values, "tracking", Store),
+        approach=made(values, "method", Approach) if values.get("method") else None,
+        safeguard=made(values, "safeguard", Safeguard),
+        suite=made(values, "metric", Suite),
+        store=made(values, "tracking", Store),
         overrides=overrides,
     )
     _check(job)
@@ -233,64 +227,7 @@ def _settings(values: Mapping[str, Any]) -> Settings:
     try:
         return Settings(**{name: values[name] for name in Settings.model_fields})
     except pydantic.ValidationError as error:
-        raise Refusal(_sentences(error, "", Settings)) from error
-
-
-def _made(values: Mapping[str, Any], group: str, kind: type[Made]) -> Made:
-    """Instantiate a group's `_target_`, which must be a `kind`; its constructor checks the values."""
-    node = dict(values[group])
-    try:
-        made = instantiate(node, _convert_="all")
-    except Exception as error:
-        raise _refusal(error, group, node) from error
-    if not isinstance(made, kind):
-        raise Refusal(f"{group}._target_={node.get('_target_')}: is no {kind.__name__}")
-    return made
-
-
-def _refusal(error: Exception, group: str, node: Mapping[str, Any]) -> Exception:
-    """What a constructor complains of, in one sentence that names the settings."""
-    if inner := re.search(r"full_key: (\S+)", str(error)):
-        group = f"{group}.{inner.group(1)}"
-        node = functools.reduce(lambda part, key: part[key], inner.group(1).split("."), node)
-    cause: BaseException = error
-    while cause.__cause__ is not None and not isinstance(cause, (pydantic.ValidationError, Refusal)):
-        cause = cause.__cause__
-    if isinstance(cause, Refusal):
-        return cause
-    if isinstance(cause, pydantic.ValidationError):
-        return Refusal(_sentences(cause, group, _target(node)))
-    return Refusal(f"{group}: {str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__}")
-
-
-def _target(node: Mapping[str, Any]) -> Any:
-    module, _, name = str(node.get("_target_", "")).rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        return None
-
-
-def _sentences(error: pydantic.ValidationError, group: str, target: Any) -> str:
-    """All of pydantic's complaints, each naming the setting, the value and what would be right."""
-    told: dict[str, list[str]] = {}
-    for problem in error.errors():
-        place = [str(part) for part in problem["loc"] if not _is_branch(part)]
-        path = ".".join([group, *place] if group else place)
-        if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            known = [name for name in inspect.signature(target).parameters if name != "self"] if target else []
-            told[f"{path}:"] = [f"there is no such setting; {nearest(place[-1], known)}"]
-        elif problem["type"] == "missing_keyword_only_argument":
-            told[f"{path}:"] = ["is missing"]
-        else:
-            complaint = problem["msg"][0].lower() + problem["msg"][1:]
-            told.setdefault(f"{path}={problem['input']}:", []).append(complaint)
-    return "; ".join(f"{path} {' or '.join(complaints)}" for path, complaints in told.items())
-
-
-def _is_branch(part: int | str) -> bool:
-    """Whether a part of pydantic's location names a member of a union (`constrained-int`, `literal[...]`)."""
-    return isinstance(part, str) and ("[" in part or "-" in part or part in ("int", "float", "str", "bool"))
+        raise Refusal(sentences(error, "", Settings)) from error
 
 
 def _names(values: Mapping[str, Any], choices: Mapping[str, str]) -> Names:
@@ -329,20 +266,6 @@ def _resolved(architecture: Mapping[str, Any], data: DataModule) -> dict[str, An
     if unknown:
         raise Refusal(f"architecture.{unknown[0]}=auto: only {', '.join(follows)} follow from the data set")
     return {name: follows[name] if value == "auto" else value for name, value in architecture.items()}
-
-
-def build(node: Mapping[str, Any], mean: list[float] | None, std: list[float] | None) -> Subject:
-    """A subject's model of an architecture's settings, those that follow from the data set filled in."""
-    try:
-        net = instantiate(node, _convert_="all")
-    except Exception as error:
-        raise _refusal(error, "architecture", node) from error
-    if not isinstance(net, nn.Module):
-        raise Refusal(f"architecture._target_={node.get('_target_')}: is no torch.nn.Module")
-    if not hasattr(net, "blueprint"):
-        arguments = {name: value for name, value in node.items() if not name.startswith("_")}
-        setattr(net, "blueprint", {"class": node["_target_"], "arguments": arguments})  # noqa: B010
-    return Subject(net, mean, std)
 
 
 def _bytes(path: str) -> str:
