@@ -58,7 +58,7 @@ class Arachne(Patching):
         alpha: Annotated[float, Field(gt=0)] = 4.0,
         target: Literal["all", "top_type"] = "all",
         neg_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0,
-        layers: Literal["all", "last"] = "all",
+        layers: Literal["all", "last"] = "last",
         conv_norm: ConvNorm = "reference",
         max_places: Annotated[int, Field(ge=1)] | None = None,
         accept: Literal["if_better", "always"] = "if_better",

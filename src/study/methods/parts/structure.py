@@ -6,6 +6,7 @@ found by running it once; whatever needs more is Unadaptable.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,9 @@ _FUNCTIONS: dict[Any, type[nn.Module]] = {
     "relu": nn.ReLU,
     "flatten": nn.Flatten,
 }
+_ENDS = {"relu", "relu6", "leakyrelu", "gelu", "silu", "hardswish", "add", "iadd", "cat", "concat"}
+_ENDS |= {"maxpool2d", "avgpool2d", "adaptivemaxpool2d", "adaptiveavgpool2d"}
+"""Operations that end a stage, named as by `Structure.operation`."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +74,64 @@ class Structure:
 
     def prefix(self, node: fx.Node) -> fx.GraphModule:
         """Maps the model's input to the tensor that enters `node` (its first argument)."""
+        graph, copies = self._copied_before(node)
+        graph.output(copies[entering(node)])
+        return _assembled(self.model, graph)
+
+    def trace(self, node: fx.Node, passed: Sequence[fx.Node]) -> fx.GraphModule:
+        """Maps the model's input to the tensors that the nodes `passed` produce, all of them before `node`, and, as the
+        last of the tuple, the one that enters `node`."""
+        graph, copies = self._copied_before(node)
+        graph.output(tuple(copies[each] for each in (*passed, entering(node))))
+        return _assembled(self.model, graph)
+
+    def _copied_before(self, node: fx.Node) -> tuple[fx.Graph, dict[fx.Node, fx.Node]]:
+        """A graph of what runs before `node`, without output, and the copy of each node in it."""
         graph = fx.Graph()
         copies: dict[fx.Node, fx.Node] = {}
         for current in self.graph.nodes:
             if current is node:
                 break
             copies[current] = graph.node_copy(current, lambda old: copies[old])
-        graph.output(copies[_entering(node)])
-        return _assembled(self.model, graph)
+        return graph, copies
+
+    def stage_ends(self, node: fx.Node) -> list[fx.Node]:
+        """Where the stages before `node` end, in the order they run.
+
+        Those activations, poolings, sums and concatenations that everything passes: in a chain each ReLU and each
+        pooling, in a ResNet the stem and the blocks, in a DenseNet the blocks and the transitions between them. What a
+        ReLU follows at once is left out.
+        """
+        place = {each: number for number, each in enumerate(self.graph.nodes)}
+        ends, reach = list[fx.Node](), 0
+        for current in self.graph.nodes:
+            if current is node:
+                break
+            users = [] if self._is_size(current) else [user for user in current.users if not self._is_size(user)]
+            passed_by = reach > place[current]
+            if current.op != "get_attr":
+                reach = max([reach, *(place[user] for user in users)])
+            rectified = len(users) == 1 and self.operation(users[0]) == "relu"
+            if not passed_by and not rectified and self.operation(current) in _ENDS:
+                ends.append(current)
+        return ends
+
+    def operation(self, node: fx.Node) -> str:
+        """What a node computes, whether module, function or method: `relu`, `maxpool2d`, `cat`, ..."""
+        if node.op == "call_module":
+            name = type(self.modules[str(node.target)]).__name__
+        elif node.op in ("call_function", "call_method"):
+            name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+        else:
+            return node.op
+        return name.replace("_", "").lower()
+
+    def _is_size(self, node: fx.Node) -> bool:
+        """Whether a node gives the shape of a tensor, or an entry of it."""
+        name = self.operation(node)
+        if name == "getitem" and isinstance(node.args[0], fx.Node):
+            return self._is_size(node.args[0])
+        return name in ("size", "dim") or (name == "getattr" and node.args[1] in ("shape", "ndim"))
 
     def suffix(self, node: fx.Node) -> fx.GraphModule:
         """Maps the tensor that enters `node` to the logits.
@@ -85,7 +139,7 @@ class Structure:
         Raises Unadaptable where a later layer also needs something computed before `node` (a residual connection).
         """
         graph = fx.Graph()
-        copies: dict[fx.Node, fx.Node] = {_entering(node): graph.placeholder("features")}
+        copies: dict[fx.Node, fx.Node] = {entering(node): graph.placeholder("features")}
 
         def copied(old: fx.Node) -> fx.Node:
             if old not in copies and old.op == "get_attr":
@@ -147,10 +201,11 @@ def last_linear(model: nn.Module, example: Tensor) -> tuple[str, nn.Linear]:
     return seen[-1], model.get_submodule(seen[-1])  # type: ignore[return-value]
 
 
-def _entering(node: fx.Node) -> fx.Node:
-    entering = node.args[0]
-    assert isinstance(entering, fx.Node)
-    return entering
+def entering(node: fx.Node) -> fx.Node:
+    """The node whose tensor enters `node` as its first argument."""
+    first = node.args[0]
+    assert isinstance(first, fx.Node)
+    return first
 
 
 def _kind(structure: Structure, node: fx.Node) -> type[nn.Module] | None:

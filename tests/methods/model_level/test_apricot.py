@@ -1,0 +1,241 @@
+"""Apricot: the checks of its rounds, and its effect on digits."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from study.methods.base import NoRepair, Unadaptable
+from study.methods.model_level.apricot import Apricot, Best
+from study.methods.model_level.finetune import Finetune
+from study.methods.parts.continued import ContinuedTraining
+from study.methods.parts.progress import Standing
+from study.methods.parts.submodels import SubModels
+from study.methods.parts.weight_shift import flat_weights
+from study.methods.repair import repair
+from study.storage import weights_hash
+from study.subject.data.split import Split
+from study.subject.prediction import accuracy, right
+from study.subject.problem import Problem
+from study.training import Curves, fit
+from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of
+
+FEW: dict[str, Any] = {"num_sub": 2, "sub_epochs": 1}
+RUINOUS = 50.0
+"""A shift so long that it ruins the model."""
+
+
+def fitted(approach: Any, problem: Problem) -> Any:
+    """The approach after its stages, without the rules that judge the result."""
+    for stage in approach.stages(problem):
+        stage.begin(problem)
+        fit(stage, HARDWARE, loader=stage.batches(), curves=Curves(), epochs=stage.epochs, steps=stage.steps)
+    return approach
+
+
+def result_of(problem: Problem, **options: Any) -> nn.Module:
+    model: nn.Module = fitted(Apricot(**(FEW | options)), problem).repaired()
+    return model
+
+
+@pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "batch_norm"])
+def test_no_round_changes_nothing(batch_norm: bool) -> None:
+    problem = digits_problem(batch_norm)
+    assert weights_hash(result_of(problem, max_rounds=0)) == weights_hash(problem.faulty)
+
+
+def test_without_shift_and_retraining_nothing_changes_and_that_is_no_repair() -> None:
+    problem = digits_problem()
+    for rollback in (True, False):
+        approach = Apricot(eta=0, retrain_epochs=0, rollback=rollback, max_rounds=3, **FEW)
+        with pytest.raises(NoRepair, match="no round beats"):
+            fitted(approach, problem)
+        assert all(shift.after == shift.before for shift in approach._course.shifts)
+        assert approach.costs()["steps"] == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"schedule": "constant"}, {"max_steps": 70}])
+@pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "batch_norm"])
+def test_without_shift_and_rollback_it_is_fine_tuning_bit_for_bit(options: dict[str, Any], batch_norm: bool) -> None:
+    problem = digits_problem(batch_norm)
+    ours = result_of(problem, eta=0, rollback=False, max_rounds=6, **options)
+    same = {"steps" if name == "max_steps" else name: value for name, value in options.items()}
+    control = fitted(Finetune(data="train", epochs=6, select="validation", **same), problem).repaired()
+    assert weights_hash(ours) == weights_hash(control) != weights_hash(problem.faulty)
+
+
+def test_without_shift_it_is_training_that_goes_back_to_the_best_weights() -> None:
+    problem = digits_problem()
+    model = problem.copy().train()
+    training = ContinuedTraining(
+        problem, model, passes=6, max_steps=10**6, schedule="cosine", lr=0.01, batch_size="auto"
+    )
+    best, state = accuracy(model, problem.validation), copy.deepcopy(model.state_dict())
+    went_back = 0
+    for _ in range(6):
+        model.load_state_dict(state)
+        for _ in training.one_pass():
+            pass
+        value = accuracy(model, problem.validation)
+        went_back += value <= best
+        if value > best:
+            best, state = value, copy.deepcopy(model.state_dict())
+    assert went_back
+    model.load_state_dict(state)
+    ours = result_of(problem, eta=0, retrain_lr=0.01, max_rounds=6)
+    assert weights_hash(ours) == weights_hash(model) != weights_hash(problem.faulty)
+
+
+def test_a_shift_that_does_harm_is_undone() -> None:
+    problem = digits_problem()
+    ruined, plain = (result_of(problem, eta=eta, max_rounds=4) for eta in (RUINOUS, 0))
+    assert weights_hash(ruined) == weights_hash(plain)
+    approach = fitted(Apricot(eta=RUINOUS, max_rounds=4, **FEW), problem)
+    shifts = approach._course.shifts
+    assert shifts
+    assert not any(shift.kept for shift in shifts)
+    assert all(shift.after.validation_accuracy < shift.before.validation_accuracy for shift in shifts)
+    kept = result_of(problem, eta=RUINOUS, max_rounds=4, rollback=False, max_steps=52, retrain_lr=3e-3)
+    assert weights_hash(kept) != weights_hash(plain)
+
+
+def two_classes(bias: float) -> nn.Linear:
+    """Says class 1 for inputs above -`bias`."""
+    model = nn.Linear(1, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[0.0], [1.0]]))
+        model.bias.copy_(torch.tensor([0.0, bias]))
+    return model.eval()
+
+
+def test_the_inputs_of_a_round_are_predicted_before_any_of_them_shifts() -> None:
+    others: list[nn.Module] = [two_classes(1.0), two_classes(-1.0)]
+    approach = Apricot(strategy="correct", eta=1.0)
+    approach._submodels = SubModels(others, torch.stack([flat_weights(model) for model in others]))
+    inputs, labels = torch.tensor([[-0.3], [-0.3], [-0.9]]), torch.tensor([1, 1, 1])
+    model = two_classes(0.0)
+    assert approach._shift(model, Split("repair", inputs[:1], labels[:1])) == 1
+    assert right(model, Split("repair", inputs[:2], labels[:2])).all()  # one shift repairs the second input as well
+    model = two_classes(0.0)
+    assert approach._shift(model, Split("repair", inputs, labels)) == 3
+    torch.testing.assert_close(model.bias.detach(), torch.tensor([0.0, 1 - 0.5**3]))  # but each has its own
+
+
+def test_stored_weights_stay_when_training_goes_on() -> None:
+    problem = digits_problem(batch_norm=True)
+    model = problem.copy().train()
+    best = Best(Standing(0.5, 0.0, 0.0), 0, {})
+    assert best.offer(Standing(0.6, 0.0, 0.0), 1, model)
+    assert not best.offer(Standing(0.6, 0.0, 0.0), 2, model)
+    training = ContinuedTraining(
+        problem, model, passes=1, max_steps=1, schedule="constant", lr="auto", batch_size="auto"
+    )
+    list(training.one_pass())
+    before = problem.faulty.state_dict()
+    assert all(not tensor.equal(before[name]) for name, tensor in model.state_dict().items())
+    assert all(tensor.equal(before[name]) for name, tensor in best.state.items())
+    best.restore(model)
+    assert weights_hash(model) == weights_hash(problem.faulty)
+
+
+@pytest.mark.parametrize("rollback", [True, False])
+def test_the_result_is_the_best_on_validation_with_the_buffers_of_that_moment(rollback: bool) -> None:
+    problem = digits_problem(batch_norm=True)
+    approach = fitted(Apricot(rollback=rollback, max_rounds=6), problem)
+    course = approach._course
+    seen = [standing for _, standing in course.points] + [shift.after for shift in course.shifts]
+    best = max(standing.validation_accuracy for standing in seen)
+    assert accuracy(approach.repaired(), problem.validation) == best > accuracy(problem.faulty, problem.validation)
+    faulty, buffers = dict(problem.faulty.named_buffers()), dict(approach.repaired().named_buffers())
+    assert any(not tensor.equal(faulty[name]) for name, tensor in buffers.items())
+
+
+@pytest.mark.parametrize(
+    ("source", "names"), [("train", ["train"]), ("repair", ["repair"]), ("train_and_repair", ["repair", "train"])]
+)
+def test_candidates_are_drawn_without_repeats_repair_inputs_in_front(source: Any, names: list[str]) -> None:
+    problem = digits_problem()
+    whole = Apricot(failing_source=source, max_rounds=1000)._candidates(problem)
+    parts = [{"train": problem.train, "repair": problem.repair}[name] for name in names]
+    assert len(whole) == sum(map(len, parts))
+    fetched, start = whole.fetch(torch.arange(len(whole))), 0
+    for part in parts:
+        ours, theirs = fetched.labels[start : start + len(part)], part.labels
+        assert ours.sort().values.equal(theirs.sort().values)
+        assert not ours.equal(theirs)
+        totals = fetched.inputs[start : start + len(part)].flatten(1).sum(1)
+        torch.testing.assert_close(totals.sort().values, part.tensors().inputs.flatten(1).sum(1).sort().values)
+        start += len(part)
+    few = Apricot(failing_source=source, max_rounds=2, fix_batch=30)._candidates(problem)
+    assert few.labels.equal(whole.labels[:60])
+
+
+def test_ends_when_its_patience_does() -> None:
+    approach = Apricot(retrain_lr=1e-12, schedule="constant", eta=0, patience=2, **FEW)
+    with pytest.raises(NoRepair):
+        fitted(approach, digits_problem())
+    assert approach.costs()["steps"] == 2 * 13
+
+
+def test_needs_a_fresh_architecture_or_the_faulty_weights_to_start_from() -> None:
+    problem = digits_problem()
+    opaque = dataclasses.replace(problem, build=None, outline=dataclasses.replace(problem.outline, can_be_fresh=False))
+    with pytest.raises(Unadaptable, match="sub_init=faulty"):
+        Apricot().check(opaque.outline)
+    Apricot().check(problem.outline)
+    Apricot(sub_init="faulty").check(opaque.outline)
+    assert repair(Apricot(sub_init="faulty"), opaque, HARDWARE).outcome == "repaired"
+    with pytest.raises(Unadaptable, match="trainable"):
+        Apricot().check(dataclasses.replace(problem.outline, model=nn.Flatten()))
+
+
+def with_repair_split(problem: Problem, indices: Tensor) -> Problem:
+    """The problem with only these items in its repair split."""
+    splits = digits_splits() | {"repair": problem.repair.subset(indices)}
+    faulty: Any = problem.faulty
+    return problem_of(faulty, splits)
+
+
+def test_copes_with_one_failing_input_and_with_a_class_without() -> None:
+    problem = digits_problem()
+    one = with_repair_split(problem, torch.cat([problem.failing[:1], problem.passing]))
+    assert len(one.failing) == 1
+    assert repair(Apricot(), one, HARDWARE).outcome in ("repaired", "failure")
+    label = int(problem.repair.labels[problem.failing].mode().values)
+    others = problem.failing[problem.repair.labels[problem.failing] != label]
+    without = with_repair_split(problem, torch.cat([others, problem.passing]))
+    assert repair(Apricot(), without, HARDWARE).outcome == "repaired"
+
+
+def test_copes_with_a_thousand_failing_inputs() -> None:
+    splits = digits_splits()
+    splits["repair"] = splits["repair"].subset(torch.arange(1200) % 400)
+    problem = problem_of(build(), splits)
+    assert len(problem.failing) >= 1000
+    approach = Apricot()
+    result = repair(approach, problem, HARDWARE)
+    assert result.outcome == "repaired"
+    assert result.costs["shifting_inputs"] > 0
+
+
+def test_repairs_digits_and_tells_how_it_went() -> None:
+    problem, test = digits_problem(), digits_splits()["test"]
+    result = repair(Apricot(), problem, HARDWARE)
+    assert result.model is not None
+    before, after = right(problem.faulty, test), right(result.model, test)
+    assert (after & ~before).sum() > 0.2 * (~before).sum()
+    assert (before & ~after).double().mean() < 0.02
+    assert result.costs["sub_steps"] == 5 * 5 * 2
+    assert result.costs["steps"] <= 12 * 13
+    assert result.costs["shifts"] == len(result.curves["shift/validation_gain"]) > 0
+    assert result.costs["shifting_inputs"] == sum(value for _, value in result.curves["shift/inputs"])
+    assert [step for step, _ in result.curves["validation/accuracy"]] == list(range(13, int(result.costs["steps"]) + 1, 13))
+    axes = result.pictures["progress"].axes
+    assert len(axes) == 3
+    marked = sum(len(line.get_xdata()) for line in axes[2].lines[1:])
+    assert marked == result.costs["shifts"]
