@@ -130,8 +130,8 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Key of all that determines this job's result."""
-        return key_of([self.repair_key, self.config["safeguard"], self.config["metric"]])
+        """Key of all that determines this job's result, and of the name it is recorded under."""
+        return key_of([self.names.method, self.repair_key, self.config["safeguard"], self.config["metric"]])
 
     @property
     def machine(self) -> list[str]:

@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from pytorch_lightning.callbacks import Timer, TQDMProgressBar
 from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from study.errors import Refusal
 
@@ -135,6 +136,7 @@ def fit(
         enable_model_summary=False,
         enable_progress_bar=hardware.shows_progress,
         num_sanity_val_steps=0,
+        plugins=[LightningEnvironment()],  # one process per job, on a cluster too: its own detection is not wanted
         inference_mode=False,
     )
     handler = signal.getsignal(signal.SIGINT)

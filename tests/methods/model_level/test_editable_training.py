@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study.methods.base import NoRepair, Unadaptable
-from study.methods.model_level.editable_training import EditableTraining, EditorTraining, Objective
+from study.methods.model_level.editable_training import EditableTraining
 from study.methods.model_level.editing import Editing, still_wrong
+from study.methods.model_level.editor_training import EditorTraining, Objective
 from study.methods.model_level.finetune import Finetune
 from study.methods.parts.edit_probes import Guard, guard_subset
 from study.methods.parts.editor import EditorSettings, shortfall
@@ -176,10 +177,10 @@ def test_the_gradient_is_clipped() -> None:
 
 def test_training_lowers_the_drawdown_and_edits_go_on_to_succeed() -> None:
     stage = phase1(digits_problem(), epochs=10, c_edit=0.1, c_loc=1.0, n_probe=60, alpha=3e-3)
-    before, after = stage.evaluations[0].values, stage.evaluations[-1].values
+    before, after = stage.evaluations[0].log(), stage.evaluations[-1].log()
     assert after["edit/drawdown"] < 0.7 * before["edit/drawdown"]
     assert min(before["edit/success"], after["edit/success"]) > 0.9
-    control = phase1(digits_problem(), epochs=10, n_probe=60, alpha=3e-3, **OFF).evaluations[-1].values
+    control = phase1(digits_problem(), epochs=10, n_probe=60, alpha=3e-3, **OFF).evaluations[-1].log()
     assert after["edit/drawdown"] < control["edit/drawdown"]
     assert stage.model.editor_decay != 0.5
 
@@ -187,14 +188,14 @@ def test_training_lowers_the_drawdown_and_edits_go_on_to_succeed() -> None:
 def test_the_epoch_with_the_least_error_is_kept_and_its_figures_told() -> None:
     problem = digits_problem()
     stage = phase1(problem, epochs=5, schedule="constant")
-    accuracies = [evaluation.values["validation/accuracy"] for evaluation in stage.evaluations[1:]]
+    accuracies = [evaluation.accuracy for evaluation in stage.evaluations[1:]]
     assert stage.kept is not None
-    assert stage.kept.values["validation/accuracy"] == max(accuracies)
-    ties = [e.values["edit/drawdown"] for e in stage.evaluations[1:] if e.values["validation/accuracy"] == max(accuracies)]
-    assert stage.kept.values["edit/drawdown"] == min(ties)
+    assert stage.kept.accuracy == max(accuracies)
+    ties = [e.drawdown for e in stage.evaluations[1:] if e.accuracy == max(accuracies)]
+    assert stage.kept.drawdown == min(ties)
     costs = stage.costs()
     assert costs["drawdown_after"] == min(ties)
-    assert costs["drawdown_before"] == stage.evaluations[0].values["edit/drawdown"]
+    assert costs["drawdown_before"] == stage.evaluations[0].drawdown
     assert costs["steps"] == 5 * 13
     model, _ = stage.trained()
     assert accuracy(model, problem.validation) == max(accuracies)
@@ -297,23 +298,22 @@ def test_both_phases_are_logged(result: tuple[EditableTraining, Repair]) -> None
     _, outcome = result
     expected = {"steps", "success_before", "success_after", "drawdown_before", "drawdown_after"}
     assert expected | {"accepted_edits", "rejected_edits"} <= set(outcome.costs)
-    for name in ("validation/accuracy", "validation/negative_flips", "repair/fixed", "edit/success", "edit/drawdown"):
+    standing = ("validation/accuracy", "validation/negative_flip_rate", "repair_set/repair_rate")
+    for name in (*standing, "edit/success", "edit/drawdown", "edit/steps"):
         assert [step for step, _ in outcome.curves[name]] == [13 * epoch for epoch in range(7)]
-    assert outcome.curves["validation/negative_flips"][0][1] == outcome.curves["repair/fixed"][0][1] == 0
+    assert [outcome.curves[name][0][1] for name in standing[1:]] == [0, 0]
     edits = outcome.curves["edits/accepted"][-1][1] + outcome.curves["edits/rejected"][-1][1]
     assert edits == outcome.costs["accepted_edits"] + outcome.costs["rejected_edits"] > 0
 
 
 def test_pictures_show_the_curves(result: tuple[EditableTraining, Repair]) -> None:
-    approach, _ = result
+    approach, outcome = result
     pictures = approach.pictures()
-    titles = {name: [axes.get_title() for axes in figure.axes] for name, figure in pictures.items()}
-    assert titles == {
-        "training": ["validation/accuracy", "validation/negative_flips", "repair/fixed"],
-        "editability": ["edit/success", "edit/drawdown"],
-    }
-    (line,) = pictures["editability"].axes[1].get_lines()
-    assert line.get_xydata()[:, 0].tolist() == [13 * epoch for epoch in range(7)]
+    assert {name: len(figure.axes) for name, figure in pictures.items()} == {"progress": 3, "editability": 2}
+    line, kept = pictures["editability"].axes[1].get_lines()
+    assert line.get_xdata().tolist() == [13 * epoch for epoch in range(7)]
+    assert line.get_ydata()[0] == pytest.approx(100 * outcome.costs["drawdown_before"])
+    assert kept.get_ydata()[0] == pytest.approx(100 * outcome.costs["drawdown_after"])
     assert EditableTraining().pictures() == {}
 
 
@@ -326,9 +326,10 @@ def test_says_early_that_time_will_not_suffice(caplog: pytest.LogCaptureFixture)
 
 def test_a_loss_that_is_no_longer_finite_is_a_failure() -> None:
     stage = begun(digits_problem())
-    stage.evaluate()
+    batch = next(iter(stage.batches()))
     with torch.no_grad():
         stage.model.get_parameter("net.layers.5.bias").fill_(torch.nan)
+    stage.training_step(batch, 0)
     with pytest.raises(NoRepair, match="finite"):
         stage.select(0)
 

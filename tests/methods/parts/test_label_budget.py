@@ -46,10 +46,9 @@ def test_a_budget_is_rounded_down_and_never_exceeds_the_pool(percent: float, siz
 
 
 def test_clusters_lie_within_dense_regions() -> None:
-    clusters = cut(blobs(), budget=2, average_size=30)
+    clusters = cut(blobs(), budget=2, average_size=25)
     assert set(range(90, 95)) <= set(clusters.noise.tolist()) and len(clusters.noise) < 20
-    inside = clusters.cluster[:90].view(3, 30)
-    assert [len(set(blob.tolist()) - {NONE}) for blob in inside][0] >= 1
+    assert len(clusters.centre) == 3
     for cluster, centre in enumerate(clusters.centre.tolist()):
         members = (clusters.cluster == cluster).nonzero().flatten()
         assert len(set((members // 30).tolist())) == 1 and centre // 30 == members[0] // 30

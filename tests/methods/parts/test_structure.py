@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision import models
 
 from study.methods.base import Unadaptable
 from study.methods.parts.structure import Structure, last_linear
@@ -261,3 +262,52 @@ def test_the_last_linear_is_the_one_that_runs_last(network: str, expected: str) 
 def test_without_a_linear_layer_there_is_no_last_one() -> None:
     with pytest.raises(Unadaptable, match="no Linear layer"):
         last_linear(nn.Sequential(nn.Flatten(), nn.ReLU()), torch.rand(2, 4))
+
+
+RESNET = ["relu", "maxpool2d", *["relu"] * 8, "adaptiveavgpool2d"]
+DENSENET = ["relu", "maxpool2d", *["cat", "relu", "avgpool2d"] * 3, "cat", "relu", "adaptiveavgpool2d"]
+STAGES = {
+    "lenet5": (lenet, ["relu", "maxpool2d", "relu", "maxpool2d"]),
+    "mlp": (digits, []),
+    "residual": (lambda: made(Residual), ["relu", "add", "adaptiveavgpool2d"]),
+    "passing": (lambda: made(Passing), ["add", "adaptiveavgpool2d"]),
+    "functional": (lambda: made(Functional), ["relu"]),
+    "resnet18": (lambda: models.resnet18(num_classes=5).eval(), RESNET),
+    "densenet121": (lambda: models.densenet121(num_classes=5).eval(), DENSENET),
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_ends_where_everything_passes_an_activation_a_pooling_a_sum_or_a_concatenation(name: str) -> None:
+    build, expected = STAGES[name]
+    structure = Structure(build())
+    ends = structure.stage_ends(structure.head.node)
+    assert [structure.operation(end) for end in ends] == expected
+
+
+def test_a_size_read_early_does_not_pass_the_stages_by() -> None:
+    class Reshaping(Residual):
+        def forward(self, inputs: Tensor) -> Tensor:
+            count, _ = inputs.shape[0], inputs.dim()
+            features = self.pool(functional.relu(self.stem(inputs)))
+            logits: Tensor = self.out(self.hidden(features.view(count, -1)).relu())
+            return logits
+
+    structure = Structure(made(Reshaping))
+    ends = structure.stage_ends(structure.head.node)
+    assert [structure.operation(end) for end in ends] == ["relu", "adaptiveavgpool2d"]
+
+
+def test_a_trace_gives_what_the_nodes_produce_and_what_enters_the_last() -> None:
+    model = lenet()
+    structure, inputs = Structure(model), inputs_of(model)
+    head = structure.head.node
+    relu1, pool1, relu2, pool2 = structure.stage_ends(head)
+    with torch.no_grad():
+        pooled, rectified, features = structure.trace(head, [pool1, relu2])(inputs)
+        net = model.net
+        expected = net.pool1(net.relu1(net.conv1(model.normalise(inputs))))
+        assert torch.equal(pooled, expected)
+        assert torch.equal(rectified, net.relu2(net.conv2(expected)))
+        assert torch.equal(features, net.flatten(net.pool2(rectified)))
+    assert (str(relu1.target), str(pool2.target)) == ("net.relu1", "net.pool2")

@@ -75,7 +75,7 @@ class Reassure(Patching):
         area: bool = True,
         eps: Annotated[float, Field(ge=0)] = 1e-3,
         box: tuple[float, float] | Literal["auto"] = "auto",
-        gamma: Annotated[float, Field(gt=0)] = 0.5,
+        gamma: Annotated[float, Field(gt=0)] = 2.0,
         gamma_max: Annotated[float, Field(gt=0)] = 1e6,
         locality: Literal["exact", "validation"] = "exact",
         max_flips: Annotated[float, Field(ge=0, le=1)] = 0.002,

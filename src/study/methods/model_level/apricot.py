@@ -175,7 +175,7 @@ class Apricot(Patching):
     def _shift(self, model: nn.Module, candidates: Split) -> int:
         """Steps 5 and 6, for a round's candidates; returns how many of them shift the weights.
 
-        They are predicted once, before any shift. The order of the shifts counts, so they are done as one exactly.
+        They are predicted once, before any of them shifts the weights.
         """
         failing = candidates.subset((~right(model, candidates)).nonzero().flatten())
         if not len(failing):

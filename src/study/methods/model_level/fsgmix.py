@@ -55,7 +55,7 @@ class FSGMix(FineTuning):
         width: Annotated[int, Field(ge=1)] = 3,
         depth: Annotated[int, Field(ge=1)] = 3,
         severity: Annotated[float, Field(ge=0.1, le=10)] = 3.0,
-        jsd_weight: Annotated[float, Field(ge=0)] = 12.0,
+        jsd_weight: Annotated[float, Field(ge=0)] = 4.0,
         optimizer: Literal["adam", "sgd"] | Auto = "auto",
         lr: Annotated[float, Field(gt=0)] | Auto = "auto",
         weight_decay: Annotated[float, Field(ge=0)] = 5e-4,

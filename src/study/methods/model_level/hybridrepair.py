@@ -276,11 +276,13 @@ class HybridRepair(Patching):
         labels = self._selection.labels[bought]
         by_label = [(int(label), bought[labels == label]) for label in labels.unique()]
         families = [self._purchase.family(place) for place in range(min(SHOWN, len(bought)))]
-        clusters = [(f"{int(labels[i])} for {len(places)}", images[places[:SHOWN]]) for i, places in enumerate(families)]
+        clusters = [
+            (f"label {int(labels[i])}, for {len(places)}", images[places[:SHOWN]]) for i, places in enumerate(families)
+        ]
         return {
             "bought": contact_sheet(
                 f"{len(bought)} labels bought, by label",
-                [(f"{label}: {len(places)}", images[places[:SHOWN]]) for label, places in by_label],
+                [(f"label {label}, {len(places)} inputs", images[places[:SHOWN]]) for label, places in by_label],
             ),
             "clusters": contact_sheet("The first input's label was bought for its whole cluster", clusters),
         }

@@ -14,10 +14,10 @@ from study.subject.problem import Problem
 
 
 class ContinuedTraining:
-    """Cross-entropy on the training split with the faulty model's optimiser and augmentation, as Finetune(data="train").
+    """Cross-entropy on the training split with the faulty model's optimiser and augmentation.
 
     One optimiser, one schedule and one stream of batches live through all passes, so that without anything in between
-    the weights are those of `Finetune`, bit for bit.
+    the weights are those of `Finetune` on the same split, bit for bit.
 
     Args:
         model: in train mode; updated in place.

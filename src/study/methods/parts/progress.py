@@ -1,4 +1,4 @@
-"""How far a repair has come: repairs, negative flips and accuracy over the gradient steps, as curves and as a picture."""
+"""How far a repair has come: repairs, negative flips and accuracy over the gradient steps, and a picture of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Point = tuple[int, float]
 
 @dataclass(frozen=True)
 class Standing:
-    """validation_accuracy; negative_flip_rate, on validation; repair_rate, on the failing inputs of the repair split."""
+    """How a model stands: negative flips are counted on validation, repairs on the failing repair inputs."""
 
     validation_accuracy: float
     negative_flip_rate: float

@@ -1,4 +1,4 @@
-"""Sub-models: networks of the faulty model's architecture, each trained on a small random part of the training split."""
+"""Sub-models: networks of the faulty model's architecture, each trained on a small part of the training split."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class Stacked:
 
 
 def losses_of(model: nn.Module, parameters: dict[str, Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy [n] of n networks with stacked parameters, each on its own batch; `model` gives the architecture."""
+    """Cross-entropy [n] of n networks with stacked parameters, each on its own batch; `model`: their architecture."""
 
     def loss(own: dict[str, Tensor], batch: Tensor, wanted: Tensor) -> Tensor:
         return functional.cross_entropy(functional_call(model, own, (batch,)), wanted)

@@ -40,7 +40,8 @@ def shift_for(right: Tensor, strategy: Strategy, eta: float) -> Shift:
     signs = right[:, divided(right)].double()
     signs = {"both": 2 * signs - 1, "correct": signs, "incorrect": signs - 1}[strategy]
     factors = 1 - eta * signs.mean(0)  # one input: w <- factor * w + (eta / n) * signs @ W
-    later = torch.cat([factors.flip(0).cumprod(0).flip(0), factors.new_ones(1)])  # what the inputs from t on multiply by
+    # What the inputs from t on multiply the weights by.
+    later = torch.cat([factors.flip(0).cumprod(0).flip(0), factors.new_ones(1)])
     return Shift(later[0], eta / len(right) * signs @ later[1:])
 
 

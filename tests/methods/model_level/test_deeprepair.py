@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from study.methods.base import Unadaptable
+from study.methods.model_level import deeprepair
+from study.methods.model_level.deeprepair import DeepRepair
+from study.methods.parts.augmix import REPLACE, apply_chains, draw_chains, draw_mix, mix, to_float, to_uint8
+from study.methods.parts.mixing import consistency_loss
+from study.methods.repair import Repair, repair
+from study.subject.data.split import Batch, Chained, Split
+from study.subject.prediction import predict
+from study.subject.problem import Problem
+from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of
+
+GENTLE = {"epochs": 6, "severity": 1.0, "batch_size": 16}
+
+
+class TinyNet(nn.Module):
+    """One convolution with BatchNorm and a dense layer."""
+
+    def __init__(self, *, input_shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+        self.head = nn.Linear(72, num_classes)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(inputs))
+        return logits
+
+
+@pytest.fixture
+def problem() -> Problem:
+    return digits_problem()
+
+
+def begun(problem: Problem, **options: Any) -> DeepRepair:
+    approach = DeepRepair(**options)
+    approach.begin(problem)
+    return approach
+
+
+def run(problem: Problem, **options: Any) -> Repair:
+    return repair(DeepRepair(**(GENTLE | options)), problem, HARDWARE)
+
+
+def same(one: nn.Module | None, other: nn.Module | None) -> bool:
+    assert one is not None and other is not None
+    first, second = one.state_dict(), other.state_dict()
+    return all(torch.equal(first[name], second[name]) for name in second)
+
+
+def batch_of(problem: Problem, count: int = 200) -> Batch:
+    return problem.train.fetch(torch.arange(count))
+
+
+@pytest.mark.parametrize("operator", ["haar_wct", "none"])
+def test_it_repairs_failing_inputs(problem: Problem, operator: str) -> None:
+    result = run(problem, operator=operator)
+    assert result.outcome == "repaired"
+    assert result.costs["repair_set_fixed"] > 0.1
+    assert result.costs["references"] == (0 if operator == "none" else len(begun(problem).references))
+    assert set(result.curves) == {"validation/accuracy", "validation/loss", "repair/fixed"}
+
+
+def test_it_trains_a_convolution_and_its_batch_norm() -> None:
+    torch.manual_seed(0)
+    tiny = problem_of(build(TinyNet), digits_splits())
+    result = run(tiny, epochs=1)
+    assert result.outcome == "repaired" and result.model is not None
+    name = "net.features.1.running_mean"
+    assert not torch.equal(result.model.state_dict()[name], tiny.faulty.state_dict()[name])
+
+
+def test_no_epoch_leaves_the_model_as_it_is(problem: Problem) -> None:
+    result = run(problem, epochs=0)
+    assert result.outcome == "failure" and not result.changed
+
+
+def test_references_are_failing_inputs_up_to_five_a_class(problem: Problem) -> None:
+    approach = begun(problem)
+    labels = problem.repair.labels[problem.failing]
+    counts = torch.bincount(labels, minlength=10).clamp(max=5)
+    assert torch.equal(torch.bincount(approach.references.labels, minlength=10), counts)
+    failing = problem.repair.tensors().inputs[problem.failing].flatten(1)
+    assert torch.cdist(approach.references.tensors().inputs.flatten(1), failing).amin(1).max() == 0
+
+
+def test_every_training_image_has_a_copy_in_the_style_of_a_reference_of_any_class(problem: Problem) -> None:
+    approach = begun(problem)
+    assert approach.stored is not None and approach.stored.dtype == torch.uint8
+    assert approach.stored.shape == problem.train.tensors().inputs.shape
+    assert set(approach.choice.tolist()) == set(range(len(approach.references)))
+    assert (approach.references.labels[approach.choice] != problem.train.labels).float().mean() > 0.5
+    again = begun(problem)
+    assert again.stored is not None and torch.equal(approach.stored, again.stored)
+    other = begun(dataclasses.replace(problem, seed=1))
+    assert other.stored is not None and not torch.equal(approach.stored, other.stored)
+    own = begun(problem, alpha=0)
+    assert own.stored is not None and torch.equal(own.stored, to_uint8(problem.train.tensors().inputs))
+
+
+def test_copies_of_images_in_files_are_made_when_they_are_read(problem: Problem) -> None:
+    inputs = Chained([problem.train.tensors().inputs])
+    lazy = begun(dataclasses.replace(problem, train=Split("train", inputs, problem.train.labels)))
+    assert lazy.stored is None
+    batch = batch_of(problem)
+    assert (lazy.copies(batch) - begun(problem).copies(batch)).abs().max() <= 1 / 255 + 1e-6
+
+
+def test_no_failing_input_enters_the_cross_entropy(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def watched(model: nn.Module, clean: Tensor, views: Tensor, labels: Tensor, weight: float) -> Tensor:
+        seen.append((clean, labels))
+        return consistency_loss(model, clean, views, labels, weight)
+
+    monkeypatch.setattr(deeprepair, "consistency_loss", watched)
+    run(problem, epochs=1)
+    clean, labels = torch.cat([each for each, _ in seen]), torch.cat([each for _, each in seen])
+    train = problem.train.tensors()
+    assert len(clean) == len(train.labels)
+    nearest = torch.cdist(clean.flatten(1), train.inputs.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
+    assert nearest.amin(1).max() == 0
+    assert torch.equal(labels.sort().values, train.labels.sort().values)
+
+
+def test_no_passing_repair_input_is_read(problem: Problem) -> None:
+    inputs, labels = problem.repair.tensors().inputs.clone(), problem.repair.labels.clone()
+    inputs[problem.passing], labels[problem.passing] = math.nan, 10**6
+    poisoned = dataclasses.replace(problem, repair=Split("repair", inputs, labels))
+    assert same(run(poisoned, epochs=1).model, run(problem, epochs=1).model)
+
+
+def test_without_style_views_are_those_of_augmix(problem: Problem) -> None:
+    images = batch_of(problem).inputs
+    random = problem.stream("mixes")
+    both = images.repeat(2, 1, 1, 1)
+    chains = to_float(apply_chains(to_uint8(both).repeat(3, 1, 1, 1), draw_chains(3 * len(both), random)))
+    expected = mix(both, chains.view(3, *both.shape), *draw_mix(len(both), 3, random))
+    assert torch.equal(begun(problem, operator="none").views(images, images), expected)
+
+
+def only_style(approach: DeepRepair) -> DeepRepair:
+    approach.mixing = dataclasses.replace(approach.mixing, operators=(REPLACE,))
+    return approach
+
+
+def test_with_style_alone_a_view_lies_between_the_image_and_its_copy(problem: Problem) -> None:
+    approach = only_style(begun(problem))
+    clean = to_float(to_uint8(batch_of(problem).inputs))
+    styled = approach.copies(batch_of(problem))
+    views = approach.views(clean, styled).view(2, *clean.shape)
+    for view in views:
+        way, whole = (view - clean).flatten(1), (styled - clean).flatten(1)
+        share = (way * whole).sum(1) / whole.square().sum(1).clamp(min=1e-12)
+        assert share.min() >= -1e-5 and share.max() <= 1 + 1e-5 and share.std() > 0.2
+        torch.testing.assert_close(way, share[:, None] * whole, atol=1e-5, rtol=0)
+    assert not torch.equal(views[0], views[1])
+
+
+def test_an_image_and_its_copy_are_cropped_alike(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = dataclasses.replace(problem.recipe, augmentation="crop_flip")
+    approach = only_style(begun(dataclasses.replace(problem, recipe=recipe)))
+    batch = batch_of(problem)
+    grey = batch._replace(inputs=to_float(to_uint8(batch.inputs)))
+    monkeypatch.setattr(approach, "copies", lambda batch: batch.inputs)
+    seen: list[Tensor] = []
+    monkeypatch.setattr(
+        deeprepair, "consistency_loss", lambda model, clean, views, *_: seen.extend([clean, *views.chunk(2)])
+    )
+    approach.loss(grey)
+    clean, first, second = seen
+    assert not torch.equal(clean, grey.inputs)
+    torch.testing.assert_close(first, clean, atol=1e-5, rtol=0)
+    torch.testing.assert_close(second, clean, atol=1e-5, rtol=0)
+
+
+def test_views_cost_nothing_where_they_agree_and_at_most_log_three(problem: Problem) -> None:
+    approach = begun(problem, jsd_weight=1)
+    batch = batch_of(problem)
+    plain = begun(problem, jsd_weight=0).loss(batch)
+    torch.testing.assert_close(plain, nn.functional.cross_entropy(approach.model(batch.inputs), batch.labels))
+    equal = consistency_loss(approach.model, batch.inputs, batch.inputs.repeat(2, 1, 1, 1), batch.labels, 1)
+    torch.testing.assert_close(equal, plain)
+    assert 0 < approach.loss(batch) - plain <= math.log(3)
+
+
+def test_an_epoch_is_the_same_share_of_the_training_set(problem: Problem) -> None:
+    approach = begun(problem, train_fraction=0.25)
+    assert len(approach.data) == 200 and approach.stored is not None and len(approach.stored) == 200
+    epochs = [torch.cat([batch.indices for batch in approach.batches()]) for _ in range(2)]
+    assert len(epochs[0].unique()) == 200 and not torch.equal(*epochs)
+
+
+def test_the_epoch_with_the_best_validation_accuracy_is_kept_ties_by_failing_inputs(problem: Problem) -> None:
+    approach = begun(problem)
+    scores, rights = [], []
+    for _ in range(12):
+        with torch.no_grad():
+            for parameter in approach.model.parameters():
+                parameter.mul_(1 + 0.1 * torch.rand(parameter.shape, generator=approach.mixes))
+        scores.append(approach.select(0))
+        logits = predict(approach.model, problem.validation)
+        rights.append(int((logits.argmax(1) == problem.validation.labels).sum()))
+    best = max(range(12), key=scores.__getitem__)
+    assert rights[best] == max(rights)
+    assert all(0 <= score * 197 - right <= 0.5 + 1e-9 for score, right in zip(scores, rights, strict=True))
+
+
+def test_it_stops_when_the_validation_loss_has_not_improved_for_some_epochs(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deeprepair, "cosine_sgd", lambda parameters, *_: torch.optim.SGD(parameters, 0.0))
+    still = {"epochs": 9, "jsd_weight": 0}
+    assert run(problem, **still, patience=3).costs["steps"] == 4 / 9 * run(problem, **still).costs["steps"]
+
+
+def test_what_it_cannot_work_on_is_said(problem: Problem) -> None:
+    DeepRepair().check(problem.outline)
+    for options, changes, reason in (
+        ({}, {"kind": "table"}, "needs images: the inputs are table"),
+        ({}, {"input_shape": (4, 8, 8)}, "1 or 3 channels: these have 4"),
+        ({"levels": 4}, {}, "at least 16 pixels"),
+    ):
+        with pytest.raises(Unadaptable, match=reason):
+            DeepRepair(**options).check(dataclasses.replace(problem.outline, **changes))
+
+
+def test_one_failing_input_all_of_one_class_identical_images_and_a_large_batch(problem: Problem) -> None:
+    first = dataclasses.replace(problem, failing=problem.failing[:1])
+    assert len(begun(first).references) == 1
+    labels = problem.repair.labels[problem.failing]
+    one_class = dataclasses.replace(problem, failing=problem.failing[labels == labels.mode().values])
+    assert run(one_class, epochs=1).outcome in ("repaired", "failure")
+    inputs = problem.repair.tensors().inputs.clone()
+    inputs[problem.failing] = inputs[problem.failing[0]].clone()
+    identical = dataclasses.replace(problem, repair=Split("repair", inputs, problem.repair.labels))
+    assert len(begun(identical).references) == len(labels.unique())
+    assert run(problem, batch_size=100_000, epochs=2).costs["steps"] == 2
+
+
+def test_it_repeats_under_a_seed(problem: Problem) -> None:
+    first = run(problem, epochs=1).model
+    assert same(first, run(problem, epochs=1).model)
+    assert not same(first, run(dataclasses.replace(problem, seed=1), epochs=1).model)
+
+
+def test_pictures_show_references_and_copies(problem: Problem) -> None:
+    pictures = begun(problem).pictures()
+    assert set(pictures) == {"references", "copies"}
+    (axes,) = pictures["copies"].axes
+    captions = [label.get_text() for label in axes.get_yticklabels()]
+    assert captions == ["training image", "its reference", "styled copy", "mixed view"]
+    assert begun(problem, operator="none").pictures() == {}

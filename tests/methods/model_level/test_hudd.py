@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from study.methods.base import Unadaptable
+from study.methods.model_level.hudd import HUDD
+from study.methods.repair import Repair, repair
+from study.subject.architectures.lenet5 import LeNet5
+from study.subject.data.split import Split
+from study.subject.problem import Outline, Problem
+from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of
+
+
+class TinyNet(nn.Module):
+    """One convolution with BatchNorm and two dense layers."""
+
+    def __init__(self, *, input_shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+        self.head = nn.Sequential(nn.Linear(72, 16), nn.ReLU(), nn.Linear(16, num_classes))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(inputs))
+        return logits
+
+
+@pytest.fixture
+def problem() -> Problem:
+    return digits_problem()
+
+
+def begun(problem: Problem, **options: Any) -> HUDD:
+    approach = HUDD(**options)
+    approach.begin(problem)
+    return approach
+
+
+def run(problem: Problem, **options: Any) -> Repair:
+    return repair(HUDD(**({"epochs": 3, "batch_size": 32} | options)), problem, HARDWARE)
+
+
+def same(one: nn.Module | None, other: nn.Module | None) -> bool:
+    assert one is not None and other is not None
+    first, second = one.state_dict(), other.state_dict()
+    return all(torch.equal(first[name], second[name]) for name in second)
+
+
+def test_it_repairs_failing_inputs_and_tells_what_it_used(problem: Problem) -> None:
+    result = run(problem, epochs=10)
+    assert result.outcome == "repaired"
+    assert result.costs["repair_set_fixed"] > 0.2
+    assert result.costs["labels"] <= result.costs["bag"] <= len(problem.train)
+    assert result.costs["clusters"] >= 2 and result.costs["excluded"] == 0
+    assert {"clusters/within", "train/accuracy", "validation/accuracy"} <= set(result.curves)
+
+
+def test_the_bag_is_balanced_and_of_the_repair_split(problem: Problem) -> None:
+    approach = begun(problem)
+    causes, bag = approach.causes, approach.chosen
+    sizes = torch.bincount(causes.labels[causes.labels >= 0])
+    assert len(bag) == causes.count * 2 * int(sizes.max())
+    assert len(bag.unique()) == 2 * int(sizes.sum())
+    assert torch.isin(causes.errors[causes.labels >= 0], bag).all()  # at distance 0 of their own cluster
+    assert torch.equal(approach.data.labels[len(problem.train) :], problem.repair.labels[bag])
+    assert torch.equal(bag, begun(problem).chosen)
+    unbalanced = begun(problem, balance=False).chosen
+    assert len(unbalanced) == len(unbalanced.unique()) == len(bag.unique())
+
+
+def test_controls_have_as_large_a_bag(problem: Problem) -> None:
+    usual, chance, failing = (begun(problem, bag=bag).chosen for bag in ("clusters", "random", "failing"))
+    assert len(usual) == len(chance) == len(failing)
+    assert len(chance.unique()) == len(usual.unique()) and torch.isin(chance, problem.passing).float().mean() > 0.5
+    assert torch.equal(failing.unique(), problem.failing)
+
+
+def test_improvement_inputs_are_only_taken_where_they_may_be(problem: Problem) -> None:
+    passing = begun(problem, improvement="repair_passing")
+    assert torch.isin(passing.chosen, problem.passing).all()
+    halves = begun(problem, improvement="holdout")
+    errors, improvement = halves._roles()
+    assert not torch.isin(improvement, errors).any() and torch.isin(errors, problem.failing).all()
+    assert torch.isin(halves.chosen, improvement).all() and 0 < len(errors) < len(problem.failing)
+    counts = torch.bincount(problem.repair.labels[improvement])
+    assert ((torch.bincount(problem.repair.labels) - 2 * counts).abs() <= 1).all()
+
+
+def test_the_bag_is_capped_as_a_share_of_the_training_set(problem: Problem) -> None:
+    assert len(begun(problem, max_bag_ratio=0.01).chosen) == 8
+
+
+def test_no_epoch_leaves_the_model_as_it_is(problem: Problem) -> None:
+    result = run(problem, epochs=0)
+    assert result.outcome == "failure" and not result.changed
+
+
+def test_the_epoch_that_was_best_on_its_own_data_is_kept(problem: Problem) -> None:
+    approach = begun(problem)
+    states = []
+    for number, right in enumerate([700, 900, 900]):
+        with torch.no_grad():
+            next(approach.model.parameters()).add_(1)
+        states.append({name: tensor.clone() for name, tensor in approach.model.state_dict().items()})
+        approach._right.fill_(right)
+        assert approach.select(number) == right / len(approach.data)
+        approach._right.fill_(right)
+        approach.on_train_epoch_end()
+    kept = approach.repaired().state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in states[1].items())
+
+
+def test_selection_by_validation_is_validation_accuracy(problem: Problem) -> None:
+    approach = begun(problem, select="validation")
+    score = approach.select(0)
+    assert score is not None and 0.9 < score < 0.97
+
+
+def test_it_trains_a_convolution_and_its_batch_norm() -> None:
+    torch.manual_seed(0)
+    tiny = problem_of(build(TinyNet), digits_splits())
+    assert begun(tiny, layers="all").relevance.names == ["net.features.2", "net.features.3", "net.head.0"]
+    result = run(tiny, layers="all", pool=2)
+    assert result.outcome == "repaired" and result.model is not None
+    name = "net.features.1.running_mean"
+    assert not torch.equal(result.model.state_dict()[name], tiny.faulty.state_dict()[name])
+
+
+def test_lenet5_gives_activations_poolings_and_hidden_layers() -> None:
+    lenet = LeNet5(input_shape=(1, 28, 28), num_classes=10).eval()
+    HUDD().check(Outline(lenet, "image", 10, (1, 28, 28)))
+
+
+def test_a_network_without_a_hidden_layer_is_unadaptable(problem: Problem) -> None:
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+    with pytest.raises(Unadaptable, match="no hidden layer"):
+        HUDD().check(dataclasses.replace(problem.outline, model=linear))
+    HUDD().check(dataclasses.replace(problem.outline, kind="table"))
+
+
+def test_one_failing_input_all_of_one_class_and_a_batch_larger_than_the_split(problem: Problem) -> None:
+    first = dataclasses.replace(problem, failing=problem.failing[:1])
+    assert begun(first).causes.count == 1
+    assert len(begun(first).chosen) == 2
+    labels = problem.repair.labels[problem.failing]
+    one_class = dataclasses.replace(problem, failing=problem.failing[labels == labels.mode().values])
+    assert run(one_class).outcome in ("repaired", "failure")
+    assert run(problem, batch_size=100_000, epochs=2).costs["steps"] == 2
+
+
+def test_identical_images_are_one_cluster_and_no_crash(problem: Problem) -> None:
+    inputs, labels = problem.repair.tensors().inputs.clone(), problem.repair.labels.clone()
+    inputs[problem.failing], labels[problem.failing] = inputs[problem.failing[0]].clone(), labels[problem.failing[0]]
+    identical = dataclasses.replace(problem, repair=Split("repair", inputs, labels))
+    assert begun(identical).causes.count == 1
+    assert run(identical).outcome in ("repaired", "failure")
+
+
+def test_a_holdout_without_failing_inputs_is_no_repair(problem: Problem) -> None:
+    outcomes = [
+        run(dataclasses.replace(problem, failing=problem.failing[place : place + 1]), improvement="holdout")
+        for place in range(6)
+    ]
+    reasons = [result.reason for result in outcomes if "leaves no failing input" in result.reason]
+    assert 0 < len(reasons) < 6
+
+
+def test_labels_outside_of_the_bag_and_of_the_failing_inputs_are_not_used(problem: Problem) -> None:
+    labels = problem.repair.labels.clone()
+    bag = begun(problem).chosen
+    labels[~torch.isin(torch.arange(len(labels)), bag)] = 10**6
+    poisoned = dataclasses.replace(problem, repair=Split("repair", problem.repair.tensors().inputs, labels))
+    assert same(run(poisoned).model, run(problem).model)
+
+
+def test_the_picture_shows_the_clusters_above_their_heatmaps(problem: Problem) -> None:
+    approach = begun(problem)
+    (axes,) = approach.pictures()["clusters"].axes
+    captions = [label.get_text() for label in axes.get_yticklabels()]
+    assert captions[0].startswith("cluster 1: ") and captions[1] == "relevance"
+    assert len(captions) == 2 * min(12, approach.causes.count)
+    table = dataclasses.replace(problem, outline=dataclasses.replace(problem.outline, kind="table"))
+    assert begun(table).pictures() == {}
+
+
+def test_training_that_ruins_the_model_is_a_failure(problem: Problem) -> None:
+    result = run(problem, lr=10.0, momentum=0.99)
+    assert result.outcome == "failure" or math.isfinite(result.costs["repair_set_fixed"])
