@@ -55,10 +55,11 @@ def begun(problem: Problem, **options: Any) -> EditorTraining:
 @pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "batch_norm"])
 def test_without_its_two_terms_it_is_fine_tuning_bit_for_bit(schedule: Any, batch_norm: bool) -> None:
     problem = digits_problem(batch_norm)
-    result = repair(EditableTraining(epochs=3, schedule=schedule, phase2="none", p_repair=0.5, **OFF), problem, HARDWARE)
+    options: dict[str, Any] = {"epochs": 3, "schedule": schedule, "p_repair": 0.5} | OFF
+    result = repair(EditableTraining(phase2="none", **options), problem, HARDWARE)
     control = fitted(Finetune(data="train", epochs=3, schedule=schedule, select="validation"), problem)
     assert result.model is not None
-    last = phase1(problem, epochs=3, schedule=schedule, p_repair=0.5, **OFF).model
+    last = phase1(problem, **options).model
     delattr(last, "editor_decay")
     assert weights_hash(last) == weights_hash(control.model) != weights_hash(problem.faulty)
     assert weights_hash(result.model) == weights_hash(control.repaired())

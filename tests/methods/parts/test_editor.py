@@ -130,7 +130,8 @@ def test_a_successful_edit_changes_the_answer_and_nothing_but_its_scope(batch_no
     assert torch.equal(edited(INPUT).argmax(1), label)
     ours, theirs = edited.state_dict(), model.state_dict()
     changed = {name for name in ours if not torch.equal(ours[name], theirs[name])}
-    assert changed == set(edit.weights) == {f"net.layers.{4 if batch_norm else 3}.{kind}" for kind in ("weight", "bias")}
+    layer = 4 if batch_norm else 3
+    assert changed == set(edit.weights) == {f"net.layers.{layer}.weight", f"net.layers.{layer}.bias"}
 
 
 def test_the_first_step_is_alpha_long_where_there_is_a_gradient() -> None:

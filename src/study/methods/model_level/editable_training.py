@@ -103,7 +103,8 @@ class EditableTraining(Approach):
         return self._result.eval()
 
     def costs(self) -> Log:
-        return {name: value for phase in (self._training, self._editing) if phase for name, value in phase.costs().items()}
+        phases = [phase for phase in (self._training, self._editing) if phase is not None]
+        return {name: value for phase in phases for name, value in phase.costs().items()}
 
     def pictures(self) -> Mapping[str, Any]:
         return self._training.pictures() if self._training else {}

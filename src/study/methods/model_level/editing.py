@@ -31,7 +31,12 @@ class Editing(Patching):
     """
 
     def __init__(
-        self, model: nn.Module, settings: EditorSettings, decay: Tensor, mode: Literal["sequential", "joint"], tol: float
+        self,
+        model: nn.Module,
+        settings: EditorSettings,
+        decay: Tensor,
+        mode: Literal["sequential", "joint"],
+        tol: float,
     ) -> None:
         super().__init__()
         self.model, self.settings, self.decay, self.mode, self.tol = model, settings, decay, mode, tol
@@ -50,7 +55,7 @@ class Editing(Patching):
         return self.model
 
     def _sequential(self, editor: Editor, guard: Guard, features: Tensor, labels: Tensor) -> Rounds:
-        """Step 12: phi <- phi' for each input still wrong at its turn, if the edit succeeded and the guard set allows."""
+        """Step 12: phi <- phi' for each input still wrong at its turn, if that succeeded and the guard set allows it."""
         for feature, label in zip(features.split(1), labels.split(1), strict=True):
             edit = editor.edit(feature, label, graph=False)
             if not edit.steps:
@@ -89,7 +94,7 @@ class Editing(Patching):
 
 
 def still_wrong(editor: Editor, failing: Split) -> tuple[Tensor, Tensor]:
-    """Step 11: features and labels of the inputs that are wrong under theta, by ascending edit loss (ties: by index)."""
+    """Step 11: features and labels of the inputs wrong under theta, by ascending edit loss (ties: by index)."""
     features = editor.features_of(failing)
     logits = editor.predict(features)
     order = shortfall(logits, failing.labels).argsort(stable=True)

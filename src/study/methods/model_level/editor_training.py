@@ -99,7 +99,7 @@ class EditorTraining(Finetune):
             return base + self.objective.terms(self.editor, self.request(), inputs, logits.detach().softmax(1))
 
     def request(self) -> Batch:
-        """Step 5: a training input and any class; or, with probability `p_repair`, a failing repair input and its own."""
+        """Step 5: a training input and any class; with probability `p_repair` a failing repair input and its own."""
         problem, draws = self.problem, self._requests
         if self.objective.p_repair and torch.rand((), generator=draws) < self.objective.p_repair:
             return problem.repair.fetch(problem.failing[torch.randint(len(problem.failing), (1,), generator=draws)])

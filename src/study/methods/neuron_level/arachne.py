@@ -55,7 +55,7 @@ class Arachne(Patching):
         mutation: tuple[Annotated[float, Field(gt=0, le=2)], Annotated[float, Field(gt=0, le=2)]] = (0.5, 1.0),
         crossover: Annotated[float, Field(ge=0, le=1)] = 0.7,
         patience: Annotated[int, Field(ge=0)] = 10,
-        alpha: Annotated[float, Field(gt=0)] = 4.0,
+        alpha: Annotated[float, Field(gt=0)] = 3.5,
         target: Literal["all", "top_type"] = "all",
         neg_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0,
         layers: Literal["all", "last"] = "last",

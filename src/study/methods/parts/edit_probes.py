@@ -33,7 +33,7 @@ class Guard:
 
 
 class Editability(NamedTuple):
-    """success: share of edits after which the wanted class wins; drawdown: mean loss of accuracy by an edit; steps: mean."""
+    """success: share of edits after which the wanted class wins; drawdown: mean accuracy lost; steps: mean number."""
 
     success: float
     drawdown: float

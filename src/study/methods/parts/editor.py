@@ -155,7 +155,7 @@ class Editor:
 class Layout(NamedTuple):
     """A parameter's place in one long vector of all: a tenth of the operations, hence of the graph, of one by one.
 
-    `order`: its dimensions from the outermost in memory to the innermost, so that a channels-last convolution stays one;
+    `order`: its dimensions from the outermost in memory to the innermost: a channels-last convolution stays one;
     `back` is the inverse.
     """
 
