@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from pytorch_lightning.callbacks import Timer, TQDMProgressBar
 from pytorch_lightning.loggers.logger import Logger
-from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 
 from study.errors import Refusal
 
@@ -170,6 +170,7 @@ def _quieten() -> None:
         r".*configure_optimizers` returned `None`.*",
         r".*The number of training batches.*",
         r".*GPU available but not used.*",
+        r".*`srun` command is available.*",
         r".*Trying to infer the `batch_size`.*",
         r".*isinstance\(treespec, LeafSpec\).*",
     ):

@@ -46,12 +46,19 @@ class Row:
 
 GENTLE_MIX = ("method.epochs=6", "method.train_fraction=1.0", "method.severity=1.0", "method.tol=0.05")
 """8x8 digits do not bear AugMix at full strength for long."""
+FEW_VIEWS = ("method.epochs=6", "method.lr=0.05", "method.severity=1.0", "method.views=2", "method.max_ssl_steps=5")
+STYLE = ("method.epochs=8", "method.severity=1.0", "method.batch_size=16")
 ROWS = [
     Row("finetune", "model", ("method.epochs=4",), idle=("method.epochs=0",)),
     Row("joint", "model", ("method.epochs=12",), idle=("method.epochs=0",)),
     Row("fsgmix", "model", GENTLE_MIX, idle=("method.epochs=0",), images_only=True),
     Row("reassure", "layer", exact=True, hidden_relu=True),
     Row("reassure_soft", "layer", hidden_relu=True),
+    Row("apricot", "model", ("method.sub_epochs=5",), idle=("method.max_rounds=0", "method.sub_epochs=1")),
+    Row("editable_training", "model", ("method.epochs=6",), idle=("method.epochs=0", "method.phase2=none")),
+    Row("deeprepair", "model", STYLE, idle=("method.epochs=0",), images_only=True),
+    Row("hybridrepair", "model", FEW_VIEWS, idle=("method.warm_epochs=0", "method.epochs=0"), images_only=True),
+    Row("hudd", "model", ("method.batch_size=32",), idle=("method.epochs=0",)),
     Row("arachne", "neuron", ("method.population=30", "method.generations=15", "method.neg_fraction=0.5")),
 ]
 IDS = [row.method for row in ROWS]

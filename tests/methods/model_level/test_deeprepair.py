@@ -195,7 +195,8 @@ def test_views_cost_nothing_where_they_agree_and_at_most_log_three(problem: Prob
 def test_an_epoch_is_the_same_share_of_the_training_set(problem: Problem) -> None:
     approach = begun(problem, train_fraction=0.25)
     assert len(approach.data) == 200 and approach.stored is not None and len(approach.stored) == 200
-    epochs = [torch.cat([batch.indices for batch in approach.batches()]) for _ in range(2)]
+    loader = approach.batches()
+    epochs = [torch.cat([batch.indices for batch in loader]) for _ in range(2)]
     assert len(epochs[0].unique()) == 200 and not torch.equal(*epochs)
 
 

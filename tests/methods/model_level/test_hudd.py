@@ -155,7 +155,8 @@ def test_one_failing_input_all_of_one_class_and_a_batch_larger_than_the_split(pr
 
 def test_identical_images_are_one_cluster_and_no_crash(problem: Problem) -> None:
     inputs, labels = problem.repair.tensors().inputs.clone(), problem.repair.labels.clone()
-    inputs[problem.failing], labels[problem.failing] = inputs[problem.failing[0]].clone(), labels[problem.failing[0]]
+    first = problem.failing[0]
+    inputs[problem.failing], labels[problem.failing] = inputs[first].clone(), labels[first].clone()
     identical = dataclasses.replace(problem, repair=Split("repair", inputs, labels))
     assert begun(identical).causes.count == 1
     assert run(identical).outcome in ("repaired", "failure")

@@ -16,10 +16,11 @@ def noise(count: int, channels: int = 3, height: int = 32, width: int = 32, seed
 
 
 def photos(count: int = 40, side: int = 32) -> Tensor:
-    """Pieces of the two photographs that come with scikit-learn, [count, 3, side, side] in [0, 1]."""
+    """Pieces with some contrast of scikit-learn's two photographs, [count, 3, side, side] in [0, 1]."""
     whole = torch.stack([torch.from_numpy(image.copy()) for image in load_sample_images().images])
     images = functional.avg_pool2d(whole.permute(0, 3, 1, 2).float() / 255, 2)
     patches = images.unfold(2, side, side).unfold(3, side, side).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+    patches = patches[patches.std((1, 2, 3)) > 0.1]
     return patches[torch.randperm(len(patches), generator=torch.Generator().manual_seed(0))[:count]]
 
 

@@ -72,6 +72,13 @@ def test_trained_together_they_are_the_same_as_one_by_one() -> None:
     assert together.taken == apart.taken == 3 * 8 * 2
 
 
+def test_a_small_subset_is_gone_over_more_often() -> None:
+    stage = SubModelTraining(number=2, per_class="auto", epochs="auto", lr=1e-3, start="scratch")
+    stage.begin(digits_problem())
+    assert len(stage.batches()) == 2
+    assert stage.epochs == 100
+
+
 def test_they_learn_and_differ() -> None:
     problem = digits_problem()
     stage = trained(problem)

@@ -80,9 +80,9 @@ def test_moves_towards_the_right_ones_and_away_from_the_wrong_ones(eta: float) -
 
 
 def test_weights_are_read_and_written_as_one_vector_whatever_their_layout() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model[3].bias.requires_grad_(False)
+    convolution, linear = nn.Conv2d(3, 4, 2), nn.Linear(4, 2)
+    model = nn.Sequential(convolution, nn.BatchNorm2d(4), nn.Flatten(), linear).to(memory_format=torch.channels_last)
+    linear.bias.requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     weights = flat_weights(model)
     assert len(weights) == 3 * 4 * 4 + 4 + 8 + 8
@@ -90,4 +90,4 @@ def test_weights_are_read_and_written_as_one_vector_whatever_their_layout() -> N
     for name, tensor in model.state_dict().items():
         changed = name in dict(model.named_parameters()) and name != "3.bias"
         assert tensor.equal(2 * before[name] if changed else before[name]), name
-    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from study.methods.base import Level, Log, NoRepair, Patching, Rounds, Seconds, Stage, Unadaptable
 from study.methods.parts.continued import ContinuedTraining
 from study.methods.parts.progress import Measure, Panel, Point, Standing, drawn
-from study.methods.parts.submodels import Start, SubModels, SubModelTraining
+from study.methods.parts.submodels import Start, SubModelTraining
 from study.methods.parts.weight_shift import Strategy, divided, flat_weights, shift_for, write_weights
 from study.subject.data.split import Selected, Split, joined
 from study.subject.prediction import right
@@ -38,7 +38,8 @@ class Apricot(Patching):
     Args:
         num_sub: sub-models (rDLMs).
         per_class: training inputs of each class that a sub-model is trained on; auto: a fifth, at most 1,000.
-        sub_epochs, sub_lr, sub_init: their training; from `scratch` or from the `faulty` weights.
+        sub_epochs, sub_lr, sub_init: their training; auto: 5 passes, and 200 steps at least; from `scratch` or from the
+            `faulty` weights.
         strategy: shift towards the `correct` sub-models, away from the `incorrect` ones, or `both`.
         direction: `paper`, as just said; `reference`: the other way round, as the re-implementation does.
         eta: length of a shift; 0: continued training and nothing else, the control.
@@ -61,7 +62,7 @@ class Apricot(Patching):
         *,
         num_sub: Count = 5,
         per_class: Count | Literal["auto"] = "auto",
-        sub_epochs: Count = 5,
+        sub_epochs: Count | Literal["auto"] = "auto",
         sub_lr: Rate = 1e-3,
         sub_init: Start = "scratch",
         strategy: Strategy = "both",
@@ -73,7 +74,7 @@ class Apricot(Patching):
         retrain_batch: Count | Literal["auto"] = "auto",
         retrain_lr: Rate | Literal["auto"] = "auto",
         schedule: Literal["cosine", "constant"] = "cosine",
-        rollback: bool = True,
+        rollback: bool = False,
         max_rounds: Annotated[int, Field(ge=0)] = 20,
         patience: Annotated[int, Field(ge=0)] = 10,
         max_steps: Count = 20_000,

@@ -1,7 +1,8 @@
 """DeepRepair: style-guided repairing.
 
 Bing Yu, Hua Qi, Qing Guo, Felix Juefei-Xu, Xiaofei Xie, Lei Ma, Jianjun Zhao: DeepRepair: Style-Guided Repairing for
-Deep Neural Networks in the Real-World Operational Environment, IEEE Transactions on Reliability 2021 (arXiv 2011.09884).
+Deep Neural Networks in the Real-World Operational Environment, IEEE Transactions on Reliability, 2021 (arXiv
+2011.09884).
 Written from the authors' code (SaikaQH/DeepRepair) and the abstract. Their style transfer (WCT2) needs a pretrained
 network; ours, `haar_wct`, keeps its wavelets and its whitening-colouring and needs none (parts/style.py).
 Level: model. Needs: images of one or three channels in [0, 1]; failing repair inputs, whose labels only group them.

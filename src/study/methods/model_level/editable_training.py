@@ -8,6 +8,7 @@ As a repair: the faulty model is fine-tuned this way (phase 1), then its failing
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -73,11 +74,10 @@ class EditableTraining(Approach):
         example = example.long() if outline.kind == "tokens" else example
         decay = torch.tensor(self.beta, requires_grad=True)
         try:
-            editor = self.settings.editor(outline.model, example, decay)
+            editor = self.settings.editor(copy.deepcopy(outline.model), example, decay)
             editor.steps, editor.margin = 1, 1.0  # with a margin there is a loss, hence a step, whatever it predicts
             edit = editor.edit(editor.features(example), torch.zeros(1, dtype=torch.int64), graph=True)
-            parameters = [parameter for parameter in outline.model.parameters() if parameter.requires_grad]
-            torch.autograd.grad(edit.loss, parameters, allow_unused=True)
+            edit.loss.backward()  # unlike torch.autograd.grad, this runs every node
         except RuntimeError as error:
             name = type(outline.model).__name__
             raise Unadaptable(f"needs a network that can be differentiated twice: {name} cannot ({error})") from error

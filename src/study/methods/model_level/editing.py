@@ -55,7 +55,7 @@ class Editing(Patching):
         return self.model
 
     def _sequential(self, editor: Editor, guard: Guard, features: Tensor, labels: Tensor) -> Rounds:
-        """Step 12: phi <- phi' for each input still wrong at its turn, if that succeeded and the guard set allows it."""
+        """Step 12: phi <- phi' for each input still wrong at its turn, if it succeeded and the guard set allows it."""
         for feature, label in zip(features.split(1), labels.split(1), strict=True):
             edit = editor.edit(feature, label, graph=False)
             if not edit.steps:

@@ -71,7 +71,7 @@ class EditorTraining(Finetune):
         self.settings, self.objective, self.beta = settings, objective, beta
         self.n_probe, self.patience = n_probe, patience
         self.evaluations: list[Evaluation] = []
-        self.kept: Evaluation | None = None
+        self.chosen: Evaluation | None = None
 
     def begin(self, problem: Problem) -> None:
         super().begin(problem)
@@ -128,7 +128,7 @@ class EditorTraining(Finetune):
             self.trainer.should_stop = True
         score = now.accuracy * len(self.problem.validation) - now.drawdown / 2
         if self._best is None or score > self._best[0]:
-            self.kept = now
+            self.chosen = now
         return score
 
     def evaluate(self) -> Evaluation:
@@ -162,7 +162,7 @@ class EditorTraining(Finetune):
 
     def costs(self) -> Log:
         costs = dict(super().costs())
-        moments = {"before": self.evaluations[0] if self.evaluations else None, "after": self.kept}
+        moments = {"before": self.evaluations[0] if self.evaluations else None, "after": self.chosen}
         for moment, evaluation in moments.items():
             if evaluation is not None:
                 costs[f"success_{moment}"] = evaluation.editability.success
@@ -170,10 +170,10 @@ class EditorTraining(Finetune):
         return costs
 
     def pictures(self) -> Mapping[str, Any]:
-        if self.kept is None:
+        if self.chosen is None:
             return {}
         logs = [(evaluation.step, evaluation.log()) for evaluation in self.evaluations]
-        kept, values = self.kept.step, self.kept.log()
+        kept, values = self.chosen.step, self.chosen.log()
 
         def panel(name: str, title: str) -> Panel:
             return Panel(title, [(step, log[name]) for step, log in logs], {"kept": [(kept, values[name])]})

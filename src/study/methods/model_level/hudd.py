@@ -3,7 +3,7 @@
 Hazem Fahmy, Fabrizio Pastore, Mojtaba Bagherzadeh, Lionel Briand: Supporting Deep Neural Network Safety Analysis and
 Retraining Through Heatmap-Based Unsupervised Learning, IEEE Transactions on Reliability 70(4), 2021 (arXiv 2002.00863).
 Written from the authors' code (SNTSVV/HUDD-Toolset); where that and the paper leave a choice, conf/method says so.
-Level: model. Needs: a network that torch.fx can trace, with a head of Linear layers and a layer before the last of them.
+Level: model. Needs: a network that torch.fx can trace, with a head of Linear layers and a hidden layer.
 """
 
 from __future__ import annotations

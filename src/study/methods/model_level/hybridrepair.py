@@ -182,7 +182,7 @@ class HybridRepair(Patching):
         self.model.train()
 
     def _repair_epoch(self, weights: Tensor) -> dict[str, float | Tensor]:
-        """Steps 9a and 9b with R as it is at their start; without `ssl` supervised steps in place of 9b. Mean losses."""
+        """Steps 9a and 9b with R as it is at their start; without `ssl` supervised steps for 9b. Mean losses."""
         learnt = self._learnt()
         known = torch.cat([learnt, torch.arange(len(self.problem.train), len(self._data))])
         supervised = self._supervised(known, self.smoothing)
@@ -236,14 +236,14 @@ class HybridRepair(Patching):
         return _finite(total / steps)
 
     def _targets(self, views: Tensor, places: Tensor) -> Tensor:
-        """What the inputs at `places` [B] should be taken for, [B, classes]: their label in P, or the network's guess."""
+        """What the inputs at `places` [B] should be taken for, [B, classes]: their label in P, or a guess."""
         labels = self._selection.labels[places]
         guess = guessed(self.model, views, len(places), self.temperature)
         known = smoothed(labels.clamp(min=0), guess.shape[1], self.smoothing)
         return torch.where((labels != NONE)[:, None], known, guess)
 
     def _batches(self, within: Tensor) -> Batches:
-        """Shuffled batches of the training items and of P, the last one dropped; smaller ones if there are few items."""
+        """Shuffled batches of the training items and of P, the last one dropped; smaller ones of few items."""
         return self._data.batches(min(self.batch_size, len(within)), self._orders, drop_last=True, within=within)
 
     def _transformed(self, batch: Batch) -> Tensor:

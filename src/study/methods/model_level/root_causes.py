@@ -80,7 +80,7 @@ def _cut(distance: Array, most: int, scaled: bool) -> tuple[float, Clusters]:
 def distances_to_errors(
     relevance: Relevance, split: Split, indices: Tensor, causes: RootCauses, pool: int | None = None
 ) -> Tensor:
-    """Distances [M, n] of the heatmaps of the items at `indices` [M] to those of the clustered errors, at their layer."""
+    """Distances [M, n] from the heatmaps of the items at `indices` [M] to those of the errors, at the chosen layer."""
     rows = list[Tensor]()
     for part in indices.split(BATCH):
         (maps,), _ = heatmaps(relevance, split, part, causes.layer, pool)

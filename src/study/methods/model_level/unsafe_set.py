@@ -68,8 +68,8 @@ def unsafe_sets(nearness: Tensor, most: Tensor) -> list[Member]:
             taken[cluster].append(chosen)
             room[cluster] -= len(chosen)
             free[chosen] = False
-    places = [torch.cat(parts) for parts in taken]
-    return [Member(chosen, nearness[chosen, cluster]) for cluster, chosen in enumerate(places)]
+    sets = [torch.cat(parts) for parts in taken]
+    return [Member(chosen, nearness[chosen, cluster]) for cluster, chosen in enumerate(sets)]
 
 
 def balanced_bag(sets: list[Member], size: int, generator: torch.Generator) -> Tensor:

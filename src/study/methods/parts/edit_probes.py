@@ -46,9 +46,7 @@ class Probes:
     The inputs are of the validation split; `guard` is what an edit's cost is measured on.
     """
 
-    def __init__(
-        self, validation: Split, guard: Split, classes: int, count: int, generator: torch.Generator
-    ) -> None:
+    def __init__(self, validation: Split, guard: Split, classes: int, count: int, generator: torch.Generator) -> None:
         self.guard = guard
         self._requests = validation.subset(torch.randint(len(validation), (count,), generator=generator))
         self._labels = torch.randint(classes, (count,), generator=generator).to(validation.device)

@@ -67,9 +67,11 @@ def last_convolutional_stage(model: nn.Module, example: Tensor) -> list[str]:
 def cut_before(model: nn.Module, edited: Sequence[str]) -> tuple[nn.Module, nn.Module]:
     """Prefix and suffix of a network in eval mode at the latest layer that no parameter in `edited` precedes.
 
-    They share their parameters with it, under the same names. A network that cannot be traced, or cut there, is all
-    suffix.
+    They share their parameters with it, under the same names. A network that is edited whole, or cannot be traced or
+    cut there, is all suffix.
     """
+    if len(edited) == len(list(model.parameters())):
+        return nn.Identity(), model  # nothing to gain; and tracing drops the backward of a custom autograd function
     try:
         structure = Structure(model)
     except Unadaptable:

@@ -167,7 +167,7 @@ class Layout(NamedTuple):
     @classmethod
     def of(cls, name: str, parameter: Tensor) -> Layout:
         """The layout that the parameter has in memory."""
-        order = sorted(range(parameter.dim()), key=lambda dimension: -parameter.stride(dimension))
+        order = sorted(range(parameter.dim()), key=lambda dimension: -parameter.stride()[dimension])
         return cls(name, parameter, order, [order.index(dimension) for dimension in range(len(order))])
 
     def flat(self) -> Tensor:

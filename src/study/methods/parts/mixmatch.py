@@ -65,4 +65,5 @@ def mixmatch_loss(
     logits = model(mixed)
     count = len(labels)
     error = (logits[count:].softmax(1) - mixed_targets[count:]).square().mean()
-    return functional.cross_entropy(logits[:count], labels) + weight * error
+    loss: Tensor = functional.cross_entropy(logits[:count], labels) + weight * error
+    return loss

@@ -12,7 +12,7 @@ from study.subject.prediction import predict
 
 
 def penultimate(model: nn.Module, split: Split) -> Tensor:
-    """Input of the last Linear layer of `model` (in eval mode) for each item of `split`, flattened, of length 1: [N, d].
+    """Input of the last Linear layer of `model` (in eval mode) for each item of `split`, flattened to length 1: [N, d].
 
     The network need not be traceable. Raises Unadaptable if it has no Linear layer.
     """

@@ -94,7 +94,7 @@ class Relevance:
 
 @dataclass(frozen=True)
 class Dense:
-    """A Linear layer of the head: its weight [out, in] and bias [out] with BatchNorms folded in, and what follows it."""
+    """A Linear layer of the head: weight [out, in] and bias [out] with BatchNorms folded in, then activations."""
 
     module: nn.Linear
     weight: Tensor
@@ -134,7 +134,9 @@ def dense_layers(head: Sequence[nn.Module]) -> list[Dense]:
         elif isinstance(module, nn.BatchNorm1d):
             waiting.append(module)
         elif isinstance(module, (nn.ReLU, nn.LeakyReLU)):
-            layers[-1].then.append(type(module)() if isinstance(module, nn.ReLU) else nn.LeakyReLU(module.negative_slope))
+            layers[-1].then.append(
+                type(module)() if isinstance(module, nn.ReLU) else nn.LeakyReLU(module.negative_slope)
+            )
     return layers
 
 

@@ -109,7 +109,7 @@ def padded(images: Tensor, levels: int) -> Tensor:
 
 
 def _before(side: int, levels: int) -> int:
-    return (-side % 2**levels) // 2
+    return int(-side % 2**levels) // 2
 
 
 def _statistics(band: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -124,6 +124,7 @@ def _statistics(band: Tensor, eps: float) -> tuple[Tensor, Tensor]:
 def _power(matrices: Tensor, power: float, least: float) -> Tensor:
     """Symmetric matrices [B, C, C] to a power, their eigenvalues clamped at `least`."""
     if matrices.shape[-1] == 1:
-        return matrices.clamp(min=least) ** power
+        return torch.pow(matrices.clamp(min=least), power)
     values, vectors = torch.linalg.eigh(matrices.double())
-    return ((vectors * values.clamp(min=least)[:, None] ** power) @ vectors.mT).to(matrices)
+    scaled = vectors * torch.pow(values.clamp(min=least)[:, None], power)
+    return torch.matmul(scaled, vectors.mT).to(matrices)

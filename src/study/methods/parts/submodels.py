@@ -21,7 +21,7 @@ from study.subject.prediction import accuracy
 from study.subject.problem import Problem
 
 Start = Literal["scratch", "faulty"]
-BATCH = 128
+BATCH, LEAST_STEPS = 128, 200
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class SubModelTraining(Stage):
         number: of sub-models.
         per_class: training inputs of each class in a sub-model's subset (all of a smaller class); auto: a fifth of the
             class, at most 1,000.
-        epochs: passes over the subset.
+        epochs: passes over the subset; auto: 5, and more where that is fewer than 200 steps.
         lr: Adam's rate.
         start: newly initialised (`scratch`), or from the `faulty` weights.
         stacked: auto: where it pays off.
@@ -61,7 +61,7 @@ class SubModelTraining(Stage):
         *,
         number: int,
         per_class: int | Literal["auto"],
-        epochs: int,
+        epochs: int | Literal["auto"],
         lr: float,
         start: Start,
         stacked: bool | Literal["auto"] = "auto",
@@ -91,7 +91,7 @@ class SubModelTraining(Stage):
 
     @property
     def epochs(self) -> int:
-        return self.passes
+        return max(5, -(-LEAST_STEPS // len(self.batches()))) if self.passes == "auto" else self.passes
 
     def batches(self) -> SubsetBatches:
         return SubsetBatches(self.subsets, self.problem.stream("submodels/batches"))
