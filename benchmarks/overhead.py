@@ -29,7 +29,8 @@ BATCH, RATE = 128, 1e-4
 def measure_overhead(home: Path) -> dict[str, float]:
     """Seconds of an empty job beyond the bare imports (warm cache), and the ratio of an epoch to a bare loop."""
     conf = Path(__file__).parent / "conf"
-    job = ["-m", "study", "--config-dir", str(conf), "+method=nothing", "dataset=mnist", "metric=fast", "force=true"]
+    job = ["-m", "study", "--config-dir", str(conf), "+method=nothing", "dataset=mnist", "metric=fast"]
+    job += ["trainer.threads=1", "force=true"]
     seconds(job, home)  # the faulty model is in the cache from here on
     empty = median(seconds(job, home) for _ in range(REPEATS))
     imports = median(seconds(["-c", IMPORTS], home) for _ in range(REPEATS))

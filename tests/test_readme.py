@@ -15,7 +15,7 @@ from tests.subject.data.files import write_images, write_mnist
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```\n(.*?)^```", README, re.M | re.S)
+BLOCKS = [text for kind, text in re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S) if not kind]
 LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]
 JOBS = [line for line in LINES if line.startswith("python -m study ") or line == "python -m study"]
 TARGETS = sorted(set(re.findall(r"\bmake ([a-z-]+)", README)))
