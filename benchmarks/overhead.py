@@ -23,6 +23,7 @@ from study.training import Curves, Hardware, fit
 
 REPEATS = 3
 IMPORTS = "import study.__main__, study.job, study.metrics.suite, study.subject.data.mnist, mlflow"
+IMPORTS += ", mlflow.store.tracking.sqlalchemy_store"  # which MLflow imports when a local store is first used
 BATCH, RATE = 128, 1e-4
 
 
