@@ -4,7 +4,7 @@ VENV := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test test-slow test-slurm lint bench ui report completion clean clean-runs
+.PHONY: help setup study test test-slow test-slurm lint bench bench-slow ui report completion clean clean-runs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ lint: $(READY) ## ruff and mypy
 
 bench: $(READY) ## every approach on MNIST/LeNet5, three seeds, against its control; needs MNIST in STUDY_DATA
 	$(VENV)/python -m benchmarks.run
+
+bench-slow: $(READY) ## the same with full/apricot, half an hour more
+	$(VENV)/python -m benchmarks.run --slow
 
 ui: $(READY) ## browse the runs in MLflow (on this machine only)
 	@$(VENV)/python -m study.tracking.serve

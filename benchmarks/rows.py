@@ -12,7 +12,8 @@ class Row:
     """One approach of the benchmark.
 
     overrides: further settings; published: its name in the study's tables, "" where it is not there; seeds: how many,
-    from 0 up; control: `finetune` gets as many gradient steps, or as many seconds (of searches), as the row took.
+    from 0 up; control: `finetune` gets as many gradient steps, or as many seconds (of searches), as the row took; slow:
+    half an hour, run by `make bench-slow` alone.
     """
 
     label: str
@@ -21,8 +22,10 @@ class Row:
     published: str = ""
     seeds: int = 3
     control: Literal["steps", "seconds", "none"] = "steps"
+    slow: bool = False
 
 
+WITHOUT_TERMS = ("method.c_edit=0", "method.c_loc=0")
 ROWS: Sequence[Row] = (
     Row("arachne", "arachne", published="arachne", seeds=10, control="seconds"),
     Row("finetune, 30 epochs of joint's schedule", "full/finetune", control="none"),
@@ -30,6 +33,19 @@ ROWS: Sequence[Row] = (
     Row("joint", "joint"),
     Row("fsgmix", "fsgmix", published="fsgmix"),
     Row("fsgmix without guide", "fsgmix", ("method.guide=none",), control="none"),
+    Row("apricot", "apricot", published="apricot"),
+    Row("apricot without shifts", "apricot", ("method.eta=0",), control="none"),
+    Row("editable_training", "editable_training", published="editable_training"),
+    Row("editable_training without its terms", "editable_training", WITHOUT_TERMS, control="none"),
+    Row("deeprepair", "deeprepair", published="deeprepair"),
+    Row("deeprepair without style", "deeprepair", ("method.operator=none",), control="none"),
+    Row("hudd", "hudd", published="hudd"),
+    Row("hudd with a random bag", "hudd", ("method.bag=random",), control="none"),
+    Row("hudd with the failing inputs as bag", "hudd", ("method.bag=failing",), control="none"),
+    Row("hybridrepair", "hybridrepair", published="hybridrepair"),
+    Row("hybridrepair with random labels", "hybridrepair", ("method.labels=random",), control="none"),
+    Row("hybridrepair without semi-supervision", "hybridrepair", ("method.ssl=false",), control="none"),
     Row("reassure", "reassure", published="reassure", control="seconds"),
     Row("reassure_soft", "reassure_soft", control="seconds"),
+    Row("full/apricot", "full/apricot", published="apricot", seeds=1, slow=True),
 )

@@ -34,14 +34,16 @@ def main() -> None:
     labels = [row.label for row in ROWS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=labels, metavar="ROW", help=f"any of: {'; '.join(labels)}")
-    only = parser.parse_args().only
+    parser.add_argument("--slow", action="store_true", help="the slow rows too, otherwise shown if they were run")
+    options = parser.parse_args()
     if "STUDY_DATA" not in os.environ:
         sys.exit("the benchmark needs MNIST: set STUDY_DATA to the folder that holds MNIST/raw")
     os.environ["STUDY_HOME"] = str(HOME)
-    lines = [told for row in ROWS if not only or row.label in only for told in measured(row)]
-    overhead = {} if only else measure_overhead(HOME)
-    frame = pandas.DataFrame(lines)
-    if not only:
+    chosen = [row for row in ROWS if row.label in (options.only or labels)]
+    rows = [row for row in chosen if options.only or options.slow or not row.slow or was_run(row)]
+    frame = pandas.DataFrame([told for row in rows for told in measured(row)])
+    overhead = {} if options.only else measure_overhead(HOME)
+    if not options.only:
         frame.to_csv(HERE / "results.csv", index=False)
         (HERE / "results.md").write_text(markdown(frame, overhead))
     print(markdown(frame, overhead))
@@ -62,16 +64,30 @@ def measured(row: Row) -> list[dict[str, object]]:
 
 def jobs(method: str, overrides: Sequence[str], seeds: int) -> list[Result]:
     """The result of each seed's job, run now unless it is there already."""
-    arguments = ["--multirun", f"+method={method}", "dataset=mnist", f"seed=range({seeds})", *overrides]
-    arguments += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    subprocess.run([sys.executable, "-m", "study", *arguments], check=True)
-    prepared = check(composed(parsed(arguments), conf_folder()))
+    subprocess.run([sys.executable, "-m", "study", *command(method, overrides, seeds)], check=True)
+    results = finished(method, overrides, seeds)
+    if missing := [seed for seed, result in enumerate(results) if result is None]:
+        sys.exit(f"no result of {method} with seed {', '.join(map(str, missing))}")
+    return [result for result in results if result is not None]
+
+
+def was_run(row: Row) -> bool:
+    """Whether every seed's job has its result."""
+    return None not in finished(row.method, row.overrides, row.seeds)
+
+
+def finished(method: str, overrides: Sequence[str], seeds: int) -> list[Result | None]:
+    """The result of each seed's job, None where there is none yet."""
+    prepared = check(composed(parsed(command(method, overrides, seeds)), conf_folder()))
     for job in prepared:
         job.load_data()
-    folders = [recorded(job) for job in prepared]
-    if missing := [job.names.run for job, folder in zip(prepared, folders, strict=True) if folder is None]:
-        sys.exit(f"no result of {', '.join(missing)}")
-    return [Result.read(folder) for folder in folders if folder is not None]
+    return [None if (folder := recorded(job)) is None else Result.read(folder) for job in prepared]
+
+
+def command(method: str, overrides: Sequence[str], seeds: int) -> list[str]:
+    """What a user would type after `python -m study`."""
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    return ["--multirun", f"+method={method}", "dataset=mnist", f"seed=range({seeds})", *overrides, *launcher]
 
 
 if __name__ == "__main__":

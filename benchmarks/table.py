@@ -23,6 +23,9 @@ COLUMNS = {
     "peak MiB": ("cost/peak_memory", 1, "{:.0f}"),
     "evaluation seconds": ("time/evaluation", 1, "{:.1f}"),
 }
+IN_A_COLUMN = {"cost/peak_memory"}
+CONTROL = "·"
+"""What the label of a control begins with."""
 
 
 def line(label: str, published: str, results: Sequence[Result]) -> dict[str, object]:
@@ -36,11 +39,20 @@ def line(label: str, published: str, results: Sequence[Result]) -> dict[str, obj
     beside = published_result(published, "mnist")
     told["published repair rate"] = 100 * beside.figures["repair_rate"] if beside else None
     told["published seconds"] = beside.figures["time"] if beside else None
+    told["counts"] = counts(results)
     return told
 
 
+def counts(results: Sequence[Result]) -> str:
+    """What the approach itself counted (`cost/NAME`), as means over the seeds."""
+    names = [name for name in results[0].metrics if name.startswith("cost/") and name not in IN_A_COLUMN]
+    means = {name: mean(result.metrics[name] for result in results if name in result.metrics) for name in names}
+    return ", ".join(f"{name.removeprefix('cost/').replace('_', ' ')} {value:.4g}" for name, value in means.items())
+
+
 def markdown(frame: pandas.DataFrame, overhead: Mapping[str, float]) -> str:
-    """The table as the README shows it, and the figures of overhead below it."""
+    """The table, what each approach counted, and the figures of overhead below."""
+    frame, told = frame.drop(columns="counts"), frame[["approach", "counts"]]
     shown = {title: text for title, (_, _, text) in COLUMNS.items()}
     shown |= {"sd": "{:.1f}", "published repair rate": "{:.1f}", "published seconds": "{:.0f}", "seeds": "{:.0f}"}
     rows = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
@@ -54,5 +66,6 @@ def markdown(frame: pandas.DataFrame, overhead: Mapping[str, float]) -> str:
             for title in frame.columns
         ]
         rows.append("| " + " | ".join(cells) + " |")
+    rows += ["", *(f"- {approach}: {text}" for approach, text in told.to_numpy() if approach[0] != CONTROL)]
     rows += ["", *(f"- {title}: {value:.2f}" for title, value in overhead.items()), ""]
     return "\n".join(rows)

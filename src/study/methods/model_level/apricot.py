@@ -189,7 +189,7 @@ class Apricot(Patching):
         return used
 
     def costs(self) -> Log:
-        """Steps of the retraining; those of all sub-models together; inputs that shifted weights; shifts kept."""
+        """Steps of the retraining and of all sub-models; how many shifts, and what one brought on validation."""
         shifts = self._course.shifts
         return {
             "steps": self._course.steps,
@@ -197,6 +197,7 @@ class Apricot(Patching):
             "shifting_inputs": sum(shift.inputs for shift in shifts),
             "shifts": len(shifts),
             "shifts_kept": sum(shift.kept for shift in shifts),
+            "shift_validation_gain": sum(shift.validation_gain for shift in shifts) / max(1, len(shifts)),
         }
 
     def pictures(self) -> Mapping[str, Figure]:
@@ -221,10 +222,14 @@ class Shifted:
     after: Standing
     kept: bool
 
+    @property
+    def validation_gain(self) -> float:
+        """Change of the validation accuracy, in [-1, 1]."""
+        return self.after.validation_accuracy - self.before.validation_accuracy
+
     def log(self) -> Log:
         """What to log of it."""
-        gain = self.after.validation_accuracy - self.before.validation_accuracy
-        return {"shift/inputs": self.inputs, "shift/validation_gain": gain, "shift/kept": self.kept}
+        return {"shift/inputs": self.inputs, "shift/validation_gain": self.validation_gain, "shift/kept": self.kept}
 
 
 @dataclass
