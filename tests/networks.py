@@ -6,6 +6,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+class TinyNet(nn.Module):
+    """One convolution with BatchNorm and two dense layers, for images of 8x8."""
+
+    def __init__(self, *, input_shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+        self.head = nn.Sequential(nn.Linear(72, 16), nn.ReLU(), nn.Linear(16, num_classes))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(inputs))
+        return logits
+
+
 class Plain(nn.Module):
     """Everything functional, nothing of this package, and no way to know the data set's shape."""
 

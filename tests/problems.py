@@ -77,3 +77,10 @@ def digits_problem(batch_norm: bool = False, seed: int = 0, history: bool = True
     torch.set_num_threads(1)
     model, before = _trained(batch_norm, seed, epochs)
     return problem_of(model, digits_splits(seed), seed, before if history else None)
+
+
+def same(one: nn.Module | None, other: nn.Module | None) -> bool:
+    """Whether two models have the same weights and statistics, bit for bit."""
+    assert one is not None and other is not None
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in second)

@@ -14,19 +14,16 @@ from tests.commands import compositions
 REFUSED = {
     "+method=arachn": "method=arachn: there is no such method; did you mean arachne",
     "dataset=minst": "dataset=minst: there is no such dataset; did you mean mnist",
-    "architecture=lennet": "did you mean lenet5",
-    "metric=alll": "did you mean all",
     "+methd=care": "methd: the configuration has no key methd; did you mean method",
     "sede=1": "did you mean seed",
-    "subject.sed=1": "subject has no key sed; did you mean seed",
     "dataset.limti=4": "dataset has no key limti; did you mean limit",
     "method.population=3": "no method is chosen; add +method=NAME",
     "+method=arachne method.populatio=3": "method has no key populatio; did you mean population",
     "+method=[arachne,joint]": "a job takes one method",
     "+method=arachne +method=joint": "a job takes one method",
     "++method=arachne": "write +method=arachne",
-    "seed=[1": "",
-    "metric.attacks.pgd.steps=3": "",
+    "seed=[1": "no viable alternative at input '[1'",
+    "metric.attacks.pgd.steps=3": "metric.attacks.pgd.steps: there is no key metric.attacks.pgd",
     "--config-dir nowhere": "there is no such folder",
 }
 

@@ -107,6 +107,12 @@ def test_a_single_epoch_has_no_history(tmp_path: Path) -> None:
     assert trained(tmp_path / "key", epochs=1).history is None
 
 
+def test_nor_has_a_model_whose_first_epoch_is_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.7, 0.2, 0.7])
+    monkeypatch.setattr(faulty, "accuracy", lambda *_: next(scores))
+    assert trained(tmp_path / "key", epochs=3).history is None
+
+
 def test_without_an_epoch_the_initial_weights_are_the_model(tmp_path: Path) -> None:
     result = trained(tmp_path / "a", epochs=0)
     assert result.history is None

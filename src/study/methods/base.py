@@ -143,11 +143,16 @@ class FineTuning(Approach):
 
     def select(self, epoch: int) -> float | None:
         """Score of the epoch that has just ended (the highest is kept, ties: the earliest); None: keep the last."""
-        logits = predict(self.model, self.problem.validation)
-        right = (logits.argmax(1) == self.problem.validation.labels).double().mean().item()
-        loss = functional.cross_entropy(logits, self.problem.validation.labels).item()
-        self.record({"validation/accuracy": right, "validation/loss": loss}, self._taken)
+        right, _ = self.validated()
         return right
+
+    def validated(self) -> tuple[float, float]:
+        """Accuracy and cross-entropy of the network on the validation split, recorded."""
+        logits, labels = predict(self.model, self.problem.validation), self.problem.validation.labels
+        right = (logits.argmax(1) == labels).double().mean().item()
+        loss = functional.cross_entropy(logits, labels).item()
+        self.record({"validation/accuracy": right, "validation/loss": loss}, self._taken)
+        return right, loss
 
     def on_train_epoch_end(self) -> None:
         score = self.select(self.current_epoch)

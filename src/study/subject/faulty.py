@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Faulty:
-    """A trained model, and the one an epoch earlier (None under a user's checkpoint, or after a single epoch)."""
+    """A trained model, and the one an epoch earlier (None under a user's checkpoint, or if none came before)."""
 
     model: nn.Module
     history: nn.Module | None

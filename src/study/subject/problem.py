@@ -23,7 +23,8 @@ class Outline:
     """What is known of a subject before its faulty model is trained; `Approach.check` looks at this alone.
 
     model: the architecture with untrained weights, in eval mode; input_shape: without the batch dimension;
-    has_groups: items carry a sensitive group; has_history: an earlier epoch of the faulty model will exist;
+    has_groups: items carry a sensitive group; has_history: the faulty model is trained here, for more than one epoch,
+    so that an earlier one can exist (`Problem.history` is None all the same where the first epoch is the best);
     can_be_fresh: the architecture can be initialised anew; box: range of an input's values, None without one.
     """
 

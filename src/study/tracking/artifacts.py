@@ -116,7 +116,7 @@ def _write_predictions(path: Path, data: DataModule, before: Tensor, after: Tens
 
 
 def _column(values: Tensor) -> pyarrow.Array:
-    """A tensor [N] of int64 or float32 as it lies in memory: pyarrow's own conversion imports pandas first, for 0.4 s."""
+    """A tensor [N] of int64 or float32, as it lies in memory: pyarrow's conversion would import pandas, for 0.4 s."""
     kind = {torch.int64: pyarrow.int64(), torch.float32: pyarrow.float32()}[values.dtype]
     return pyarrow.Array.from_buffers(kind, len(values), [None, pyarrow.py_buffer(values.cpu().contiguous().numpy())])
 

@@ -11,28 +11,17 @@ from torch import Tensor, nn
 from study.methods.base import Unadaptable
 from study.methods.model_level import deeprepair
 from study.methods.model_level.deeprepair import DeepRepair
+from study.methods.parts import mixed_training
 from study.methods.parts.augmix import REPLACE, apply_chains, draw_chains, draw_mix, mix, to_float, to_uint8
 from study.methods.parts.mixing import consistency_loss
 from study.methods.repair import Repair, repair
 from study.subject.data.split import Batch, Chained, Split
 from study.subject.prediction import predict
 from study.subject.problem import Problem
-from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of
+from tests.networks import TinyNet
+from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of, same
 
 GENTLE = {"epochs": 6, "severity": 1.0, "batch_size": 16}
-
-
-class TinyNet(nn.Module):
-    """One convolution with BatchNorm and a dense layer."""
-
-    def __init__(self, *, input_shape: tuple[int, ...], num_classes: int) -> None:
-        super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
-        self.head = nn.Linear(72, num_classes)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.features(inputs))
-        return logits
 
 
 @pytest.fixture
@@ -48,12 +37,6 @@ def begun(problem: Problem, **options: Any) -> DeepRepair:
 
 def run(problem: Problem, **options: Any) -> Repair:
     return repair(DeepRepair(**(GENTLE | options)), problem, HARDWARE)
-
-
-def same(one: nn.Module | None, other: nn.Module | None) -> bool:
-    assert one is not None and other is not None
-    first, second = one.state_dict(), other.state_dict()
-    return all(torch.equal(first[name], second[name]) for name in second)
 
 
 def batch_of(problem: Problem, count: int = 200) -> Batch:
@@ -121,7 +104,7 @@ def test_no_failing_input_enters_the_cross_entropy(problem: Problem, monkeypatch
         seen.append((clean, labels))
         return consistency_loss(model, clean, views, labels, weight)
 
-    monkeypatch.setattr(deeprepair, "consistency_loss", watched)
+    monkeypatch.setattr(mixed_training, "consistency_loss", watched)
     run(problem, epochs=1)
     clean, labels = torch.cat([each for each, _ in seen]), torch.cat([each for _, each in seen])
     train = problem.train.tensors()
@@ -139,12 +122,11 @@ def test_no_passing_repair_input_is_read(problem: Problem) -> None:
 
 
 def test_without_style_views_are_those_of_augmix(problem: Problem) -> None:
-    images = batch_of(problem).inputs
-    random = problem.stream("mixes")
-    both = images.repeat(2, 1, 1, 1)
+    batch, random = batch_of(problem), problem.stream("mixes")
+    both = batch.inputs.repeat(2, 1, 1, 1)
     chains = to_float(apply_chains(to_uint8(both).repeat(3, 1, 1, 1), draw_chains(3 * len(both), random)))
     expected = mix(both, chains.view(3, *both.shape), *draw_mix(len(both), 3, random))
-    assert torch.equal(begun(problem, operator="none").views(images, images), expected)
+    assert torch.equal(begun(problem, operator="none").views(batch, batch.inputs, nn.Identity()), expected)
 
 
 def only_style(approach: DeepRepair) -> DeepRepair:
@@ -156,7 +138,7 @@ def test_with_style_alone_a_view_lies_between_the_image_and_its_copy(problem: Pr
     approach = only_style(begun(problem))
     clean = to_float(to_uint8(batch_of(problem).inputs))
     styled = approach.copies(batch_of(problem))
-    views = approach.views(clean, styled).view(2, *clean.shape)
+    views = approach.views(batch_of(problem), clean, nn.Identity()).view(2, *clean.shape)
     for view in views:
         way, whole = (view - clean).flatten(1), (styled - clean).flatten(1)
         share = (way * whole).sum(1) / whole.square().sum(1).clamp(min=1e-12)
@@ -173,7 +155,7 @@ def test_an_image_and_its_copy_are_cropped_alike(problem: Problem, monkeypatch: 
     monkeypatch.setattr(approach, "copies", lambda batch: batch.inputs)
     seen: list[Tensor] = []
     monkeypatch.setattr(
-        deeprepair, "consistency_loss", lambda model, clean, views, *_: seen.extend([clean, *views.chunk(2)])
+        mixed_training, "consistency_loss", lambda model, clean, views, *_: seen.extend([clean, *views.chunk(2)])
     )
     approach.loss(grey)
     clean, first, second = seen

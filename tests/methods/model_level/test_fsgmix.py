@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from study.methods.base import NoRepair, Unadaptable
 from study.methods.model_level import fsgmix
@@ -20,22 +20,10 @@ from study.subject.data.split import Split
 from study.subject.prediction import accuracy, right
 from study.subject.problem import Problem
 from study.training import Curves, fit
-from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of
+from tests.networks import TinyNet
+from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of, same
 
 GUIDES = ["chain", "operator", "raw", "none"]
-
-
-class TinyNet(nn.Module):
-    """One convolution with BatchNorm and a dense layer."""
-
-    def __init__(self, *, input_shape: tuple[int, ...], num_classes: int) -> None:
-        super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
-        self.head = nn.Linear(72, num_classes)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.features(inputs))
-        return logits
 
 
 @pytest.fixture
@@ -45,16 +33,6 @@ def problem() -> Problem:
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def states(model: nn.Module | None) -> dict[str, Tensor]:
-    assert model is not None
-    return model.state_dict()
-
-
-def same(one: nn.Module | None, other: nn.Module | None) -> bool:
-    first, second = states(one), states(other)
-    return all(torch.equal(first[name], second[name]) for name in second)
 
 
 def run(problem: Problem, **options: Any) -> Repair:
@@ -94,9 +72,9 @@ def test_it_trains_a_convolution_and_its_batch_norm(guide: str) -> None:
     torch.manual_seed(0)
     tiny = problem_of(build(TinyNet), digits_splits())
     result = run(tiny, guide=guide)
-    assert result.outcome == "repaired"
+    assert result.outcome == "repaired" and result.model is not None
     name = "net.features.1.running_mean"
-    assert not torch.equal(states(result.model)[name], states(tiny.faulty)[name])
+    assert not torch.equal(result.model.state_dict()[name], tiny.faulty.state_dict()[name])
 
 
 def test_no_epoch_leaves_the_model_as_it_is(problem: Problem) -> None:
@@ -225,6 +203,12 @@ def test_an_epoch_is_a_share_of_the_training_set_and_every_failing_input() -> No
     assert all((epoch >= 100).sum() == 10 for epoch in epochs)
     assert len(torch.cat(epochs).unique()) == 110
     assert 0 < sum(bool(epoch[0] >= 100) for epoch in epochs) < 40  # shuffled: neither part comes first
+
+
+def test_a_single_item_left_over_joins_the_batch_before() -> None:
+    split = Split("train", torch.arange(110.0)[:, None], torch.zeros(110, dtype=torch.int64))
+    loader = Sampled(split, 17, generator(), train=100, fraction=0.25)
+    assert [len(batch.labels) for batch in loader] == [17, 18] and len(loader) == 2
 
 
 def test_shots_limit_the_failing_inputs_of_a_class() -> None:

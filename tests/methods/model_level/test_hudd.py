@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from study.methods.base import Unadaptable
 from study.methods.model_level.hudd import HUDD
@@ -14,20 +14,8 @@ from study.methods.repair import Repair, repair
 from study.subject.architectures.lenet5 import LeNet5
 from study.subject.data.split import Split
 from study.subject.problem import Outline, Problem
-from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of
-
-
-class TinyNet(nn.Module):
-    """One convolution with BatchNorm and two dense layers."""
-
-    def __init__(self, *, input_shape: tuple[int, ...], num_classes: int) -> None:
-        super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
-        self.head = nn.Sequential(nn.Linear(72, 16), nn.ReLU(), nn.Linear(16, num_classes))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.features(inputs))
-        return logits
+from tests.networks import TinyNet
+from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of, same
 
 
 @pytest.fixture
@@ -43,12 +31,6 @@ def begun(problem: Problem, **options: Any) -> HUDD:
 
 def run(problem: Problem, **options: Any) -> Repair:
     return repair(HUDD(**({"epochs": 3, "batch_size": 32} | options)), problem, HARDWARE)
-
-
-def same(one: nn.Module | None, other: nn.Module | None) -> bool:
-    assert one is not None and other is not None
-    first, second = one.state_dict(), other.state_dict()
-    return all(torch.equal(first[name], second[name]) for name in second)
 
 
 def test_it_repairs_failing_inputs_and_tells_what_it_used(problem: Problem) -> None:

@@ -43,6 +43,19 @@ def test_without_anything_to_append_the_batches_are_those_of_the_split() -> None
         plain = split().batches(32, stream(0, "batches"))
 
 
+def test_a_single_item_left_over_joins_the_batch_before_unless_it_has_company() -> None:
+    def sizes(extra: int) -> list[int]:
+        extras = stream(0, "extra")
+        arguments: dict[str, Any] = {"weights": None, "extra": extra, "often": OFTEN, "extra_generator": extras}
+        loader = Oversampled(split(), 33, stream(0, "batches"), **arguments)
+        lengths = [len(batch.labels) for batch in loader]
+        assert len(loader) == len(lengths)
+        return lengths
+
+    assert sizes(extra=0) == [33, 33, 34]
+    assert sizes(extra=1) == [34, 34, 34, 2]
+
+
 def test_balanced_draws_fill_every_cell_equally() -> None:
     data = split()
     assert data.groups is not None

@@ -1,12 +1,14 @@
 """The learning-rate schedule."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
 from torch import nn
 
-from study.methods.parts.schedule import has_batch_norm, over_steps, peak_rate, warm_up_and_cosine
+from study.methods.parts.schedule import PEAK, chosen_rate, has_batch_norm, over_steps, peak_rate, warm_up_and_cosine
+from tests.problems import RECIPE
 
 
 def test_rises_over_a_twentieth_then_falls_to_nothing() -> None:
@@ -41,3 +43,13 @@ def test_the_peak_is_lower_with_batch_norm() -> None:
     assert not has_batch_norm(plain)
     assert has_batch_norm(normalised)
     assert peak_rate(normalised) < peak_rate(plain)
+
+
+def test_the_recipes_rate_is_taken_unless_adam_runs_by_a_cosine() -> None:
+    model = nn.Linear(2, 2)
+    adam = dataclasses.replace(RECIPE, optimizer="adam", lr=0.3)
+    sgd = dataclasses.replace(adam, optimizer="sgd")
+    assert chosen_rate("auto", model, adam, "cosine") == PEAK
+    assert chosen_rate("auto", nn.BatchNorm1d(2), adam, "cosine") == peak_rate(nn.BatchNorm1d(2)) < PEAK
+    assert {chosen_rate("auto", model, sgd, "cosine"), chosen_rate("auto", model, adam, "constant")} == {0.3}
+    assert {chosen_rate(0.1, model, recipe, "cosine") for recipe in (adam, sgd)} == {0.1}

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torchvision import models
 
 from study.methods.base import Unadaptable
-from study.methods.parts.structure import Structure, last_linear
+from study.methods.parts.structure import Structure, calls_of, last_linear
 from study.randomness import forked
 from study.subject.architectures.lenet5 import LeNet5
 from study.subject.architectures.mlp import MLP
@@ -257,6 +257,16 @@ def test_the_last_linear_is_the_one_that_runs_last(network: str, expected: str) 
     model = NETWORKS[network]()
     assert last_linear(model, inputs_of(model))[0] == expected
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_calls_come_in_the_order_they_run_with_the_shape_of_their_output() -> None:
+    twice = nn.Linear(4, 4)
+    model = nn.ModuleDict({"late": nn.Flatten(), "twice": twice})
+    model.forward = lambda inputs: model["late"](twice(twice(inputs)))
+    calls = calls_of(model, torch.rand(2, 3, 4), lambda module: module is not model)
+    assert [call.name for call in calls] == ["twice", "twice", "late"]
+    assert [tuple(call.shape) for call in calls] == [(2, 3, 4), (2, 3, 4), (2, 12)]
+    assert calls[0].module is twice and not any(module._forward_hooks for module in model.modules())
 
 
 def test_without_a_linear_layer_there_is_no_last_one() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from study.errors import Refusal
 from study.randomness import stream
@@ -97,6 +97,30 @@ def test_within_confines_the_batches() -> None:
     shuffled = split().batches(2, stream(0, "b"), within=torch.tensor([8, 1, 5]))
     assert sorted(sum(labels(shuffled), [])) == [1, 5, 8]
     assert labels(split().batches(2, within=torch.tensor([], dtype=torch.long))) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "sizes"), [(9, 4, [4, 5]), (10, 4, [4, 4, 2]), (8, 4, [4, 4]), (1, 4, [1]), (3, 1, [1, 1, 1])]
+)
+def test_a_single_item_left_over_joins_the_batch_before_where_they_are_shuffled(
+    count: int, size: int, sizes: list[int]
+) -> None:
+    batches = split(count).batches(size, stream(0, "b"))
+    assert ([len(batch.labels) for batch in batches], len(batches), batches.sizes) == (sizes, len(sizes), sizes)
+    order = torch.randperm(count, generator=stream(0, "b")).tolist()
+    assert sum(labels(split(count).batches(size, stream(0, "b"))), []) == order
+    assert labels(split(9).batches(4)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+    assert [len(b.labels) for b in split(9).batches(4, stream(0, "b"), drop_last=True)] == [4, 4]
+
+
+def test_batch_norm_trains_on_every_shuffled_batch() -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).train()
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        network(split(9).batches(4).split.fetch(torch.tensor([8])).inputs)
+    for within in (None, torch.arange(5)):
+        assert all(
+            network(batch.inputs).isfinite().all() for batch in split(9).batches(4, stream(0, "b"), within=within)
+        )
 
 
 def test_shuffling_is_new_at_each_pass_and_determined_by_the_generator() -> None:

@@ -16,17 +16,15 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field, validate_call
 from torch import Tensor
-from torch.nn import functional
 
-from study.methods.base import FineTuning, Level, Log, Seconds, Unadaptable
-from study.methods.parts.augmix import OPERATORS, REPLACE, to_float, to_uint8
+from study.methods.base import Level, Log, Seconds, Unadaptable
+from study.methods.parts.augmix import to_float, to_uint8
 from study.methods.parts.contact_sheet import contact_sheet
-from study.methods.parts.mixing import VIEWS, Mixing, consistency_loss, cosine_sgd
-from study.methods.parts.patience import Patience
+from study.methods.parts.mixed_training import MixedTraining, Transform
+from study.methods.parts.mixing import VIEWS, cosine_sgd
 from study.methods.parts.references import references
 from study.methods.parts.style import BATCH, HaarWCT
 from study.subject.data.split import Batch, Batches, Split
-from study.subject.prediction import accuracy, predict
 from study.subject.problem import Outline, Problem
 from study.subject.recipe import Auto
 
@@ -34,7 +32,7 @@ SHOWN, SHOWN_CLASSES = 10, 20
 """Of the pictures: images in a row, and rows."""
 
 
-class DeepRepair(FineTuning):
+class DeepRepair(MixedTraining):
     """Gives training images the style of failing ones and fine-tunes on AugMix views in which such copies take part.
 
     Hyperparameters: see conf/method/deeprepair.yaml.
@@ -66,34 +64,34 @@ class DeepRepair(FineTuning):
         train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0,
         max_seconds: Seconds = None,
     ) -> None:
-        super().__init__(max_seconds=max_seconds)
+        super().__init__(
+            width=width,
+            depth=depth,
+            severity=severity,
+            replacing=operator != "none",
+            jsd_weight=jsd_weight,
+            epochs=epochs,
+            patience=patience,
+            max_seconds=max_seconds,
+        )
         self.styled = operator != "none"
-        operators = (*OPERATORS, REPLACE) if self.styled else OPERATORS
-        self.mixing = Mixing(width=width, depth=depth, severity=severity, operators=operators)
         self.reference, self.clusters, self.failures_per_class = reference, clusters, failures_per_class
         self.levels, self.eps, self.alpha = levels, eps, alpha
-        self.jsd_weight, self.lr, self.weight_decay, self.batch_size = jsd_weight, lr, weight_decay, batch_size
-        self.max_epochs, self.patience, self.train_fraction = epochs, patience, train_fraction
+        self.lr, self.weight_decay, self.batch_size, self.train_fraction = lr, weight_decay, batch_size, train_fraction
         self._references = 0
 
     def check(self, outline: Outline) -> None:
-        if outline.kind != "image":
-            raise Unadaptable(f"needs images: the inputs are {outline.kind}")
+        super().check(outline)
         channels, *sides = outline.input_shape
         if channels not in (1, 3):
             raise Unadaptable(f"needs images of 1 or 3 channels: these have {channels}")
         if self.levels != "auto" and 2**self.levels > min(sides):
             raise Unadaptable(f"levels={self.levels} needs images of at least {2**self.levels} pixels a side")
 
-    @property
-    def epochs(self) -> int:
-        return self.max_epochs
-
     def begin(self, problem: Problem) -> None:
         """Steps 1 to 4: the references, and a styled copy of every training image, made once."""
         super().begin(problem)
         self.data = _share(problem.train, self.train_fraction, problem.stream("train_fraction"))
-        self.failing = problem.repair.subset(problem.failing, "failing")
         if self.styled:
             self.references = problem.repair.subset(self._chosen(), "references")
             self.style = HaarWCT(
@@ -106,8 +104,6 @@ class DeepRepair(FineTuning):
             choice = torch.randint(len(self.references), (len(self.data),), generator=problem.stream("styles"))
             self.choice = choice.to(problem.device)
             self.stored = self._stored()
-        self.draws, self.mixes = problem.stream("augmentation"), problem.stream("mixes")
-        self.stopping = Patience(self.patience)
 
     def _chosen(self) -> Tensor:
         return references(
@@ -137,20 +133,12 @@ class DeepRepair(FineTuning):
     def batches(self) -> Batches:
         return self.data.batches(self.batch_size, self.problem.stream("batches"))
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Step 6: cross-entropy on the clean view alone, and the consistency of it with two mixes."""
-        clean = batch.inputs
-        styled = self.copies(batch) if self.styled and self.jsd_weight else clean
-        if (transform := self.problem.recipe.transform) is not None:
-            draws = transform.draw(clean, self.draws)
-            clean, styled = transform.apply(clean, draws), transform.apply(styled, draws)
-        if not self.jsd_weight:
-            return functional.cross_entropy(self.model(clean), batch.labels)
-        return consistency_loss(self.model, clean, self.views(clean, styled), batch.labels, self.jsd_weight)
+    def views(self, batch: Batch, clean: Tensor, transform: Transform) -> Tensor:
+        """Step 5: two independent mixes of each image, whose chains may start from the styled copy; [2 B, C, H, W].
 
-    def views(self, clean: Tensor, styled: Tensor) -> Tensor:
-        """Step 5: two independent mixes of each image, whose chains may start from the styled copy; [2 B, C, H, W]."""
-        copies = styled.repeat(VIEWS, 1, 1, 1) if self.styled else None
+        The copy is transformed as the image is. Step 6, the consistency of the three, is the `loss`.
+        """
+        copies = transform(self.copies(batch)).repeat(VIEWS, 1, 1, 1) if self.styled else None
         return self.mixing.view(clean.repeat(VIEWS, 1, 1, 1), self.mixes, copies)
 
     def configure_optimizers(self) -> Any:
@@ -159,15 +147,8 @@ class DeepRepair(FineTuning):
 
     def select(self, epoch: int) -> float:
         """Steps 8 and 9: best validation accuracy, ties by what is right of the failing inputs; stop by the loss."""
-        validation = self.problem.validation
-        logits = predict(self.model, validation)
-        right = (logits.argmax(1) == validation.labels).double().mean().item()
-        loss = functional.cross_entropy(logits, validation.labels).item()
-        fixed = accuracy(self.model, self.failing)
-        self.record({"validation/accuracy": right, "validation/loss": loss, "repair/fixed": fixed}, self._taken)
-        if self.stopping.runs_out(loss):
-            self.trainer.should_stop = True
-        return right + fixed / 2 / len(validation)
+        right, fixed = self.evaluated()
+        return right + fixed / 2 / len(self.problem.validation)
 
     def costs(self) -> Log:
         return {**super().costs(), "references": self._references}

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from study.errors import Refusal
 from study.methods.base import FineTuning, Level, Seconds
-from study.methods.parts.schedule import over_steps, peak_rate, warm_up_and_cosine
+from study.methods.parts.schedule import Schedule, chosen_rate, over_steps, warm_up_and_cosine
 from study.subject.data.split import Batch, Batches, Split, joined
 from study.subject.problem import Problem
 
@@ -41,7 +41,7 @@ class Finetune(FineTuning):
         epochs: Annotated[int, Field(ge=0, le=10_000)] = 10,
         steps: Annotated[int, Field(ge=1)] | None = None,
         seconds: Annotated[float, Field(gt=0)] | None = None,
-        schedule: Literal["constant", "cosine"] = "cosine",
+        schedule: Schedule = "cosine",
         lr: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] = "auto",
         batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto",
         select: Literal["last", "validation"] = "last",
@@ -54,7 +54,7 @@ class Finetune(FineTuning):
         self.passes = epochs
         self.budget = steps
         self.seconds = seconds
-        self.schedule = schedule
+        self.schedule: Schedule = schedule
         self.lr = lr
         self.batch_size = batch_size
         self.kept: Literal["last", "validation"] = select
@@ -80,8 +80,8 @@ class Finetune(FineTuning):
 
     def configure_optimizers(self) -> Any:
         recipe = self.problem.recipe
-        usual = peak_rate(self.model) if self.schedule == "cosine" and recipe.optimizer == "adam" else float(recipe.lr)
-        optimiser = recipe.optimiser(self.model.parameters(), usual if self.lr == "auto" else self.lr)
+        rate = chosen_rate(self.lr, self.model, recipe, self.schedule)
+        optimiser = recipe.optimiser(self.model.parameters(), rate)
         if self.schedule == "constant":
             return optimiser
         steps = self.budget or self.passes * len(self.batches())

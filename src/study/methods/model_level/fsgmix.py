@@ -18,16 +18,16 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from pydantic import Field, validate_call
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
-from study.methods.base import FineTuning, Level, NoRepair, Seconds, Unadaptable
-from study.methods.parts.augmix import OPERATORS, REPLACE, draw_mix, mix
-from study.methods.parts.mixing import VIEWS, Mixing, consistency_loss, cosine_sgd
-from study.methods.parts.schedule import over_steps, peak_rate
+from study.methods.base import Level, NoRepair, Seconds
+from study.methods.parts.augmix import draw_mix, mix
+from study.methods.parts.mixed_training import MixedTraining, Transform
+from study.methods.parts.mixing import VIEWS, cosine_sgd
+from study.methods.parts.schedule import chosen_rate, over_steps
 from study.subject.data.split import Batch, Batches, Split, joined
-from study.subject.prediction import accuracy, predict
-from study.subject.problem import Outline, Problem
+from study.subject.prediction import accuracy
+from study.subject.problem import Problem
 from study.subject.recipe import Auto
 
 SGD_LR = 0.01
@@ -35,7 +35,7 @@ ROUNDING = 1e-9
 """Accuracies are shares of a count: a loss of exactly `tol` is within the bound."""
 
 
-class FSGMix(FineTuning):
+class FSGMix(MixedTraining):
     """Mixes each training image with augmented copies of itself and with a failing image of its class, then fine-tunes.
 
     The network learns clean images by cross-entropy, and to predict the same for a clean image and two such mixes.
@@ -66,50 +66,39 @@ class FSGMix(FineTuning):
         train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0,
         max_seconds: Seconds = None,
     ) -> None:
-        super().__init__(max_seconds=max_seconds)
-        operators = (*OPERATORS, REPLACE) if guide == "operator" else OPERATORS
-        self.mixing = Mixing(width=width, depth=depth, severity=severity, operators=operators)
+        super().__init__(
+            width=width,
+            depth=depth,
+            severity=severity,
+            replacing=guide == "operator",
+            jsd_weight=jsd_weight,
+            epochs=epochs,
+            patience=patience,
+            max_seconds=max_seconds,
+        )
         self.guide, self.guide_class, self.shots, self.add_failing = guide, guide_class, shots, add_failing
-        self.jsd_weight, self.tol, self.patience, self.max_epochs = jsd_weight, tol, patience, epochs
         self.optimizer, self.lr, self.weight_decay = optimizer, lr, weight_decay
-        self.batch_size, self.train_fraction = batch_size, train_fraction
-
-    def check(self, outline: Outline) -> None:
-        if outline.kind != "image":
-            raise Unadaptable(f"needs images: the inputs are {outline.kind}")
-
-    @property
-    def epochs(self) -> int:
-        return self.max_epochs
+        self.batch_size, self.tol, self.train_fraction = batch_size, tol, train_fraction
 
     def begin(self, problem: Problem) -> None:
         """Step 1: F, the failing inputs that guide; step 2: the fine-tuning set D'."""
         super().begin(problem)
-        few = at_most_per_class(problem.repair.labels[problem.failing], self.shots, problem.stream("shots"))
-        self.failing = problem.repair.subset(problem.failing[few], "failing")
+        self.failing = self.failing.subset(at_most_per_class(self.failing.labels, self.shots, problem.stream("shots")))
         self.guides = Guides.of(self.failing, problem.outline.num_classes, self.guide_class == "same")
         parts = [problem.train, self.failing] if self.add_failing else [problem.train]
         size = problem.recipe.batch_size if self.batch_size == "auto" else self.batch_size
         self.loader = Sampled(
             joined("train", parts), int(size), problem.stream("batches"), len(problem.train), self.train_fraction
         )
-        self.draws, self.mixes = problem.stream("augmentation"), problem.stream("mixes")
         self.bound = accuracy(problem.faulty, problem.validation) - self.tol - ROUNDING
-        self._least_loss, self._epochs_since = math.inf, 0
 
     def batches(self) -> Sampled:
         return self.loader
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Step 6: cross-entropy on the clean view, and the consistency of it with two mixes."""
-        clean = batch.inputs
-        if (transform := self.problem.recipe.transform) is not None:
-            clean = transform.apply(clean, transform.draw(clean, self.draws))
-        if not self.jsd_weight:
-            return functional.cross_entropy(self.model(clean), batch.labels)
+    def views(self, batch: Batch, clean: Tensor, transform: Transform) -> Tensor:
+        """Two guided mixes of each image, whose consistency with the clean view is in the `loss` (step 6)."""
         members = batch.indices - len(self.problem.train)
-        views = self.mixed(clean.repeat(VIEWS, 1, 1, 1), batch.labels.repeat(VIEWS), members.repeat(VIEWS))
-        return consistency_loss(self.model, clean, views, batch.labels, self.jsd_weight)
+        return self.mixed(clean.repeat(VIEWS, 1, 1, 1), batch.labels.repeat(VIEWS), members.repeat(VIEWS))
 
     def mixed(self, images: Tensor, labels: Tensor, members: Tensor) -> Tensor:
         """Steps 3 to 5: a guided mix of each of `images` [B, C, H, W] with `labels` [B].
@@ -120,9 +109,8 @@ class FSGMix(FineTuning):
             return self.mixing.view(images, self.mixes)
         places, guided = self.guides.draw(labels, members, self.mixes)
         guides = self.failing.fetch(places).inputs
-        if (transform := self.problem.recipe.transform) is not None:
-            guides = transform.apply(guides, transform.draw(guides, self.mixes))
-        guides = torch.where(guided[:, None, None, None], guides, images)
+        transform = self.transform(guides, self.mixes)
+        guides = torch.where(guided[:, None, None, None], transform(guides), images)
         if self.guide == "operator":
             return self.mixing.view(images, self.mixes, replacement=guides)
         own = images.repeat(self.mixing.width, 1, 1, 1)
@@ -139,8 +127,8 @@ class FSGMix(FineTuning):
         steps = max(1, self.max_epochs * len(self.loader))
         if (recipe.optimizer if self.optimizer == "auto" else self.optimizer) == "sgd":
             return cosine_sgd(parameters, SGD_LR if self.lr == "auto" else self.lr, self.weight_decay, steps)
-        peak = peak_rate(self.model) if self.lr == "auto" else self.lr
-        adam = dataclasses.replace(recipe, optimizer="adam").optimiser(parameters, peak)
+        recipe = dataclasses.replace(recipe, optimizer="adam")
+        adam = recipe.optimiser(parameters, chosen_rate(self.lr, self.model, recipe, "cosine"))
         return {"optimizer": adam, "lr_scheduler": {"scheduler": LambdaLR(adam, over_steps(steps)), "interval": "step"}}
 
     def select(self, epoch: int) -> float:
@@ -148,21 +136,8 @@ class FSGMix(FineTuning):
 
         Ties: the higher validation accuracy. An epoch below the bound scores -inf.
         """
-        validation = self.problem.validation
-        logits = predict(self.model, validation)
-        right = (logits.argmax(1) == validation.labels).double().mean().item()
-        loss = functional.cross_entropy(logits, validation.labels).item()
-        fixed = accuracy(self.model, self.failing)
-        self.record({"validation/accuracy": right, "validation/loss": loss, "repair/fixed": fixed}, self._taken)
-        self._stop_early(loss)
+        right, fixed = self.evaluated()
         return len(self.failing) * fixed + right / 2 if right >= self.bound else -math.inf
-
-    def _stop_early(self, loss: float) -> None:
-        """Stop after `patience` epochs without improvement of the validation loss."""
-        self._epochs_since = 0 if loss < self._least_loss else self._epochs_since + 1
-        self._least_loss = min(self._least_loss, loss)
-        if self.patience is not None and self._epochs_since >= self.patience:
-            self.trainer.should_stop = True
 
     def repaired(self) -> nn.Module:
         if self._best is not None and self._best[0] == -math.inf:
@@ -226,7 +201,7 @@ class Sampled(Batches):
         order = torch.randperm(len(self.split), generator=self.generator)
         is_train = order < self.train
         order = order[~is_train | (is_train.cumsum(0) <= self.taken)]
-        for indices in order.split(self.size):
+        for indices in self.cut(order):
             yield self.split.fetch(indices)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
-from study.methods.parts.schedule import over_steps, peak_rate
+from study.methods.parts.schedule import Schedule, chosen_rate, over_steps
 from study.subject.problem import Problem
 
 
@@ -24,7 +24,7 @@ class ContinuedTraining:
         passes: over the training split, at most.
         max_steps: gradient steps at most.
         schedule: `cosine` over all steps, after a warm-up, or `constant`.
-        lr: peak rate; auto: with cosine and Adam `peak_rate`, otherwise the faulty model's rate.
+        lr: peak rate; auto: see `chosen_rate`.
         batch_size: auto: the faulty model's.
     """
 
@@ -35,7 +35,7 @@ class ContinuedTraining:
         *,
         passes: int,
         max_steps: int,
-        schedule: Literal["cosine", "constant"],
+        schedule: Schedule,
         lr: float | Literal["auto"],
         batch_size: int | Literal["auto"],
     ) -> None:
@@ -45,8 +45,7 @@ class ContinuedTraining:
         self.batches = problem.train.batches(size, problem.stream("batches"))
         self.total = min(max_steps, passes * len(self.batches))
         self.taken = 0
-        usual = peak_rate(model) if schedule == "cosine" and recipe.optimizer == "adam" else float(recipe.lr)
-        self._optimiser = recipe.optimiser(model.parameters(), usual if lr == "auto" else lr)
+        self._optimiser = recipe.optimiser(model.parameters(), chosen_rate(lr, model, recipe, schedule))
         factor = over_steps(max(1, self.total)) if schedule == "cosine" else _constant
         self._scheduler = LambdaLR(self._optimiser, factor)
         self._transform = recipe.transform

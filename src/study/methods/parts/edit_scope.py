@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor, fx, nn
 
 from study.methods.base import Unadaptable
-from study.methods.parts.structure import Structure
+from study.methods.parts.structure import Structure, calls_of
 
 Scope = Literal["auto", "all"] | list[str]
 SMALL = 1_000_000
@@ -46,22 +45,9 @@ def last_convolutional_stage(model: nn.Module, example: Tensor) -> list[str]:
 
     That is the fifth block of a VGG16, `layer4` of a ResNet18, `denseblock4` of a DenseNet121; empty if no Conv2d runs.
     """
-    ran: list[tuple[str, bool, torch.Size]] = []
-    hooks = [
-        module.register_forward_hook(
-            lambda part, _, output, name=name: ran.append((name, isinstance(part, nn.Conv2d), output.shape[2:]))
-        )
-        for name, module in model.named_modules()
-        if next(module.parameters(recurse=False), None) is not None
-    ]
-    try:
-        with torch.no_grad():
-            model(example)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    sizes = [size for _, is_convolution, size in ran if is_convolution]
-    return list(dict.fromkeys(name for name, _, size in ran if sizes and size == sizes[-1]))
+    calls = calls_of(model, example, lambda module: next(module.parameters(recurse=False), None) is not None)
+    sizes = [call.shape[2:] for call in calls if isinstance(call.module, nn.Conv2d)]
+    return list(dict.fromkeys(call.name for call in calls if sizes and call.shape[2:] == sizes[-1]))
 
 
 def cut_before(model: nn.Module, edited: Sequence[str]) -> tuple[nn.Module, nn.Module]:

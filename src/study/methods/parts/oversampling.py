@@ -41,14 +41,15 @@ class Oversampled(Batches):
         self.extra = extra if len(often) else 0
         self.often = often.cpu()
         self.extra_generator = extra_generator
+        self.joins_last = not self.extra  # with extra items no batch holds a single one
 
     def __iter__(self) -> Iterator[Batch]:
         if self.weights is None:
             order = torch.randperm(self.count, generator=self.generator)
         else:
             order = torch.multinomial(self.weights, self.count, replacement=True, generator=self.generator)
-        for start in range(0, self.count, self.size):
-            yield self.split.fetch(torch.cat([order[start : start + self.size], self._appended()]))
+        for indices in self.cut(order):
+            yield self.split.fetch(torch.cat([indices, self._appended()]))
 
     def _appended(self) -> Tensor:
         if not self.extra:

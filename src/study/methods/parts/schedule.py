@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from study.subject.recipe import Auto, Recipe
+
+Schedule = Literal["constant", "cosine"]
 WARM_UP = 0.05
 PEAK, PEAK_WITH_BATCH_NORM = 2e-3, 1e-3
 
@@ -31,6 +35,16 @@ def over_steps(total: int) -> Callable[[int], float]:
 def peak_rate(model: nn.Module) -> float:
     """Adam's peak rate for a network that is trained already: half as high with BatchNorm, whose statistics follow."""
     return PEAK_WITH_BATCH_NORM if has_batch_norm(model) else PEAK
+
+
+def chosen_rate(lr: float | Auto, model: nn.Module, recipe: Recipe, schedule: Schedule) -> float:
+    """Peak rate of training that goes on with the recipe's optimiser.
+
+    `lr`; auto: with cosine and Adam `peak_rate`, otherwise the recipe's own.
+    """
+    if lr != "auto":
+        return lr
+    return peak_rate(model) if schedule == "cosine" and recipe.optimizer == "adam" else float(recipe.lr)
 
 
 def has_batch_norm(model: nn.Module) -> bool:

@@ -6,10 +6,10 @@ found by running it once; whatever needs more is Unadaptable.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -184,11 +184,27 @@ def last_linear(model: nn.Module, example: Tensor) -> tuple[str, nn.Linear]:
 
     Raises Unadaptable if none runs.
     """
-    seen: list[str] = []
+    calls = calls_of(model, example, lambda module: isinstance(module, nn.Linear))
+    if not calls:
+        raise Unadaptable("the network has no Linear layer")
+    return calls[-1].name, calls[-1].module  # type: ignore[return-value]
+
+
+class Call(NamedTuple):
+    """A module of a network that ran, and the shape of its output."""
+
+    name: str
+    module: nn.Module
+    shape: torch.Size
+
+
+def calls_of(model: nn.Module, example: Tensor, watched: Callable[[nn.Module], bool]) -> list[Call]:
+    """The calls of the modules that are `watched`, in the order they run on `example` ([B, ...]), traceable or not."""
+    calls: list[Call] = []
     hooks = [
-        module.register_forward_hook(lambda *_, name=name: seen.append(name))
+        module.register_forward_hook(lambda part, _, output, name=name: calls.append(Call(name, part, output.shape)))
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
+        if watched(module)
     ]
     try:
         with torch.no_grad():
@@ -196,9 +212,7 @@ def last_linear(model: nn.Module, example: Tensor) -> tuple[str, nn.Linear]:
     finally:
         for hook in hooks:
             hook.remove()
-    if not seen:
-        raise Unadaptable("the network has no Linear layer")
-    return seen[-1], model.get_submodule(seen[-1])  # type: ignore[return-value]
+    return calls
 
 
 def entering(node: fx.Node) -> fx.Node:

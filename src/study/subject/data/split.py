@@ -111,7 +111,11 @@ class Selected:
 
 
 class Batches:
-    """The batches of a split, restartable: what `Split.batches` returns. Lightning takes it as a loader."""
+    """The batches of a split, restartable: what `Split.batches` returns. Lightning takes it as a loader.
+
+    Where they are shuffled, a single item that would be left over joins the batch before: BatchNorm cannot be trained
+    on one.
+    """
 
     def __init__(
         self, split: Split, size: int, generator: torch.Generator | None, drop_last: bool, within: Tensor | None
@@ -123,14 +127,31 @@ class Batches:
         self.generator = generator
         self.drop_last = drop_last
         self.within = within
+        self.joins_last = generator is not None
 
     @property
     def count(self) -> int:
         """Number of items of one pass."""
         return len(self.split) if self.within is None else len(self.within)
 
+    @property
+    def sizes(self) -> list[int]:
+        """Number of items of each batch of one pass."""
+        whole, rest = divmod(self.count, self.size)
+        if self.drop_last or not rest:
+            return [self.size] * whole
+        if rest == 1 and whole and self.joins_last:
+            return [self.size] * (whole - 1) + [self.size + 1]
+        return [self.size] * whole + [rest]
+
     def __len__(self) -> int:
-        return self.count // self.size if self.drop_last else -(-self.count // self.size)
+        return len(self.sizes)
+
+    def cut(self, order: Tensor) -> Sequence[Tensor]:
+        """The items of each batch of a pass that takes them in this order ([`count`])."""
+        sizes = self.sizes
+        batches: Sequence[Tensor] = order[: sum(sizes)].split(sizes)
+        return batches
 
     def __iter__(self) -> Iterator[Batch]:
         if self.generator is None:
@@ -139,8 +160,8 @@ class Batches:
             order = torch.randperm(self.count, generator=self.generator)
         if self.within is not None:
             order = self.within.cpu()[order]
-        for step in range(len(self)):
-            yield self.split.fetch(order[step * self.size : (step + 1) * self.size])
+        for indices in self.cut(order):
+            yield self.split.fetch(indices)
 
 
 def joined(name: str, parts: Sequence[Split]) -> Split:
