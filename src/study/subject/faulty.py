@@ -61,9 +61,7 @@ class Training(pl.LightningModule):
         return batch
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        inputs = batch.inputs
-        if (transform := self.recipe.transform) is not None:
-            inputs = transform.apply(inputs, transform.draw(inputs, self.draws))
+        inputs = self.recipe.augmented(batch.inputs, self.draws)
         return functional.cross_entropy(self.net(inputs), batch.labels)
 
     def configure_optimizers(self) -> Any:

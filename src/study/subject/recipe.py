@@ -51,3 +51,8 @@ class Recipe:
     def transform(self) -> Augmentation | None:
         """The random transform of training inputs, None without one."""
         return augmentation(str(self.augmentation))
+
+    def augmented(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Training inputs under the random transform, drawn anew; as they are without one."""
+        transform = self.transform
+        return inputs if transform is None else transform.apply(inputs, transform.draw(inputs, generator))

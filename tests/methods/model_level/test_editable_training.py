@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from study.methods.base import NoRepair, Unadaptable
 from study.methods.model_level.editable_training import EditableTraining
-from study.methods.model_level.editing import Editing, still_wrong
+from study.methods.model_level.editing import GUARDED, Editing, still_wrong
 from study.methods.model_level.editor_training import EditorTraining, Objective
 from study.methods.model_level.finetune import Finetune
 from study.methods.parts.edit_probes import Guard, guard_subset
@@ -224,7 +224,7 @@ def edited(mode: Any, settings: EditorSettings, tol: float = 0.001) -> tuple[Edi
 @pytest.mark.parametrize("tol", [0.0, 0.02])
 def test_phase_2_repairs_within_what_the_guard_set_allows(mode: Any, tol: float) -> None:
     stage, problem = edited(mode, EditorSettings("all", 5, 3e-4), tol)
-    guard = guard_subset(problem.validation, problem.stream("guard"))
+    guard = guard_subset(problem.validation, GUARDED, problem.stream("guard"))
     assert accuracy(stage.repaired(), guard) >= accuracy(problem.faulty, guard) - tol - 1e-9
     failing = problem.repair.subset(problem.failing)
     fixed = right(stage.repaired(), failing).sum()

@@ -75,7 +75,7 @@ class Apricot(Patching):
         retrain_lr: Rate | Literal["auto"] = "auto",
         schedule: Literal["cosine", "constant"] = "cosine",
         rollback: bool = False,
-        max_rounds: Annotated[int, Field(ge=0)] = 20,
+        max_rounds: Annotated[int, Field(ge=0)] = 30,
         patience: Annotated[int, Field(ge=0)] = 10,
         max_steps: Count = 20_000,
         max_seconds: Seconds = None,

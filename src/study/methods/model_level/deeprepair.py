@@ -55,7 +55,7 @@ class DeepRepair(MixedTraining):
         width: Annotated[int, Field(ge=1)] = 3,
         depth: Annotated[int, Field(ge=1)] = 3,
         severity: Annotated[float, Field(ge=0.1, le=10)] = 3.0,
-        jsd_weight: Annotated[float, Field(ge=0)] = 12.0,
+        jsd_weight: Annotated[float, Field(ge=0)] = 4.0,
         lr: Annotated[float, Field(gt=0, le=10)] = 0.01,
         weight_decay: Annotated[float, Field(ge=0)] = 5e-4,
         batch_size: Annotated[int, Field(ge=1)] = 64,

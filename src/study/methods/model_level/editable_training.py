@@ -40,7 +40,7 @@ class EditableTraining(Approach):
         self,
         *,
         data: Data = "train",
-        epochs: Annotated[int, Field(ge=0, le=10_000)] = 10,
+        epochs: Annotated[int, Field(ge=0, le=10_000)] = 14,
         schedule: Literal["constant", "cosine"] = "cosine",
         lr: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] = "auto",
         batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto",
@@ -56,7 +56,7 @@ class EditableTraining(Approach):
         n_probe: Annotated[int, Field(ge=1)] = 20,
         patience: Annotated[int, Field(ge=1)] | None = None,
         phase2: Literal["sequential", "joint", "none"] = "sequential",
-        tol: Share = 0.001,
+        tol: Share = 0.0,
         max_seconds: Seconds = None,
     ) -> None:
         super().__init__(max_seconds=max_seconds)

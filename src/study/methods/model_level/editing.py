@@ -16,6 +16,9 @@ from study.methods.parts.editor import Editor, EditorSettings, shortfall
 from study.subject.data.split import Split
 from study.subject.problem import Problem
 
+GUARDED = 10_000
+"""Validation inputs on which edits are judged, at most. Of many edits those are accepted that happen to do no harm to
+these inputs: the fewer they are, the more harm the accepted edits do to others."""
 ROUNDING = 1e-9
 """Accuracies are shares of a count: a loss of exactly `tol` is within the bound."""
 
@@ -27,7 +30,7 @@ class Editing(Patching):
         model: the network that phase 1 made, in eval mode.
         settings: of the editor; `decay`: its beta.
         mode: `sequential`, one input after the other, each edit kept or dropped; `joint`, one edit for all of them.
-        tol: accuracy on the guard set (at most 2,000 validation inputs) that all edits together may cost.
+        tol: accuracy on the guard set (at most 10,000 validation inputs) that all edits together may cost.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class Editing(Patching):
         self.model.eval()
         failing = problem.repair.subset(problem.failing)
         editor = self.settings.editor(self.model, failing.fetch(torch.tensor([0])).inputs, self.decay)
-        guard = Guard.of(editor, guard_subset(problem.validation, problem.stream("guard")))
+        guard = Guard.of(editor, guard_subset(problem.validation, GUARDED, problem.stream("guard")))
         self.least = float(guard.accuracy(editor)) - self.tol - ROUNDING
         features, labels = still_wrong(editor, failing)
         if len(labels):

@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from study.methods.base import Log, NoRepair
 from study.methods.model_level.finetune import Finetune
-from study.methods.parts.edit_probes import Editability, Probes, guard_subset
+from study.methods.parts.edit_probes import PROBED, Editability, Probes, guard_subset
 from study.methods.parts.editor import Editor, EditorSettings, in_eval_mode
 from study.methods.parts.progress import Measure, Panel, Standing, drawn
 from study.subject.data.split import Batch
@@ -79,7 +79,7 @@ class EditorTraining(Finetune):
         self.editor = self.settings.editor(self.model, problem.train.fetch(torch.tensor([0])).inputs, beta)
         # Step 3: trained and kept with the weights, as one of the network's parameters.
         self.model.register_parameter(DECAY, beta)
-        guard = guard_subset(problem.validation, problem.stream("guard"))
+        guard = guard_subset(problem.validation, PROBED, problem.stream("guard"))
         classes, draws = problem.outline.num_classes, problem.stream("probes")
         self._probes = Probes(problem.validation, guard, classes, self.n_probe, draws)
         self._requests = problem.stream("requests")
@@ -90,9 +90,7 @@ class EditorTraining(Finetune):
         """Steps 4 to 8: L_base + c_loc * L_loc + c_edit * l_e."""
         if not self.objective.edits:
             return super().loss(batch)
-        inputs = batch.inputs
-        if self._transform is not None:
-            inputs = self._transform.apply(inputs, self._transform.draw(inputs, self._draws))
+        inputs = self.problem.recipe.augmented(batch.inputs, self._draws)
         logits = self.model(inputs)
         base = functional.cross_entropy(logits, batch.labels)
         with in_eval_mode(self.model):

@@ -63,7 +63,6 @@ class Finetune(FineTuning):
         self._start = time.perf_counter()
         super().begin(problem)
         self._split = _training_data(problem, self.data)
-        self._transform = problem.recipe.transform
         self._draws = problem.stream("augmentation")
 
     def batches(self) -> Batches:
@@ -96,9 +95,7 @@ class Finetune(FineTuning):
         return time.perf_counter() - self._start
 
     def loss(self, batch: Batch) -> Tensor:
-        inputs = batch.inputs
-        if self._transform is not None:
-            inputs = self._transform.apply(inputs, self._transform.draw(inputs, self._draws))
+        inputs = self.problem.recipe.augmented(batch.inputs, self._draws)
         return functional.cross_entropy(self.model(inputs), batch.labels)
 
     def on_train_batch_end(self, *_: Any) -> None:

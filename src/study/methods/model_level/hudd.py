@@ -152,10 +152,7 @@ class HUDD(FineTuning):
 
     def loss(self, batch: Batch) -> Tensor:
         """Step 9: cross-entropy; counts what is right on the way."""
-        inputs = batch.inputs
-        if (transform := self.problem.recipe.transform) is not None:
-            inputs = transform.apply(inputs, transform.draw(inputs, self.draws))
-        logits = self.model(inputs)
+        logits = self.model(self.problem.recipe.augmented(batch.inputs, self.draws))
         self._right += (logits.detach().argmax(1) == batch.labels).sum()
         return functional.cross_entropy(logits, batch.labels)
 

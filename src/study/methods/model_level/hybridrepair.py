@@ -248,10 +248,7 @@ class HybridRepair(Patching):
 
     def _transformed(self, batch: Batch) -> Tensor:
         """Inputs of a batch, the training items among them transformed as in the faulty model's training."""
-        transform = self.problem.recipe.transform
-        if transform is None:
-            return batch.inputs
-        changed = transform.apply(batch.inputs, transform.draw(batch.inputs, self._augmentation))
+        changed = self.problem.recipe.augmented(batch.inputs, self._augmentation)
         of_training = batch.indices < len(self.problem.train)
         return torch.where(of_training[:, None, None, None], changed, batch.inputs)
 

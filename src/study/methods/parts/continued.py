@@ -48,7 +48,7 @@ class ContinuedTraining:
         self._optimiser = recipe.optimiser(model.parameters(), chosen_rate(lr, model, recipe, schedule))
         factor = over_steps(max(1, self.total)) if schedule == "cosine" else _constant
         self._scheduler = LambdaLR(self._optimiser, factor)
-        self._transform = recipe.transform
+        self._recipe = recipe
         self._draws = problem.stream("augmentation")
 
     @property
@@ -62,9 +62,7 @@ class ContinuedTraining:
             if self.ended:
                 return
             self._optimiser.zero_grad()
-            inputs = batch.inputs
-            if self._transform is not None:
-                inputs = self._transform.apply(inputs, self._transform.draw(inputs, self._draws))
+            inputs = self._recipe.augmented(batch.inputs, self._draws)
             functional.cross_entropy(self.model(inputs), batch.labels).backward()
             self._optimiser.step()
             self._scheduler.step()

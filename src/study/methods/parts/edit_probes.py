@@ -11,8 +11,8 @@ from torch import Tensor
 from study.methods.parts.editor import Editor
 from study.subject.data.split import Split
 
-MOST = 2_000
-"""Validation inputs on which edits are judged: enough to see a tenth of a percent."""
+PROBED = 2_000
+"""Validation inputs on which a probe's cost is measured: enough to see a tenth of a percent."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,6 @@ class Probes:
         return Editability(*torch.stack(edits).mean(0).tolist())
 
 
-def guard_subset(validation: Split, generator: torch.Generator) -> Split:
-    """At most 2,000 inputs of the validation split at random, in its order."""
-    return validation.subset(torch.randperm(len(validation), generator=generator)[:MOST].sort().values)
+def guard_subset(validation: Split, most: int, generator: torch.Generator) -> Split:
+    """At most so many inputs of the validation split at random, in its order."""
+    return validation.subset(torch.randperm(len(validation), generator=generator)[:most].sort().values)

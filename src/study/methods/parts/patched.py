@@ -18,7 +18,7 @@ from torch.func import functional_call, vmap
 
 from study.methods.base import Unadaptable
 from study.methods.parts.activations import activations
-from study.methods.parts.structure import Structure, last_linear
+from study.methods.parts.structure import Structure, calls_of, last_linear
 from study.subject.data.split import Split
 from study.subject.prediction import BATCH
 
@@ -259,16 +259,5 @@ def _cut(model: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:
 
 
 def _largest_output(module: nn.Module, example: Tensor) -> int:
-    sizes = [example.numel()]
-    hooks = [
-        part.register_forward_hook(lambda _, __, output: sizes.append(output.numel()))
-        for part in module.modules()
-        if not list(part.children())
-    ]
-    try:
-        with torch.no_grad():
-            module(example)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return max(sizes)
+    calls = calls_of(module, example, lambda part: not list(part.children()))
+    return max([example.numel(), *(call.shape.numel() for call in calls)])

@@ -98,9 +98,7 @@ class SubModelTraining(Stage):
 
     def training_step(self, indices: Tensor, batch_idx: int) -> None:
         batch = self.problem.train.fetch(indices.flatten())
-        inputs, transform = batch.inputs, self.problem.recipe.transform
-        if transform is not None:
-            inputs = transform.apply(inputs, transform.draw(inputs, self._draws))
+        inputs = self.problem.recipe.augmented(batch.inputs, self._draws)
         # Apart from the draws of layers (dropout) in what comes after: the same with sub-models and without.
         with torch.enable_grad(), forked(self.problem.seed, "submodels", "layers", self.taken):
             self._way.step(inputs.unflatten(0, indices.shape), batch.labels.view(indices.shape))
