@@ -31,7 +31,7 @@ def measure_overhead(home: Path) -> dict[str, float]:
     """Seconds of an empty job beyond the bare imports (warm cache), and the ratio of an epoch to a bare loop."""
     conf = Path(__file__).parent / "conf"
     job = ["-m", "study", "--config-dir", str(conf), "+method=nothing", "dataset=mnist", "metric=fast"]
-    job += ["trainer.threads=1", "force=true"]
+    job += ["force=true"]
     seconds(job, home)  # the faulty model is in the cache from here on
     empty = median(seconds(job, home) for _ in range(REPEATS))
     imports = median(seconds(["-c", IMPORTS], home) for _ in range(REPEATS))

@@ -29,10 +29,12 @@ WITHOUT_TERMS = ("method.c_edit=0", "method.c_loc=0")
 ROWS: Sequence[Row] = (
     Row("arachne", "arachne", published="arachne", seeds=10, control="seconds"),
     Row("finetune, 30 epochs of joint's schedule", "full/finetune", control="none"),
-    Row("full/joint", "full/joint"),
+    Row("full/joint", "full/joint", control="none"),  # the row above takes as many steps
     Row("joint", "joint"),
     Row("fsgmix", "fsgmix", published="fsgmix"),
     Row("fsgmix without guide", "fsgmix", ("method.guide=none",), control="none"),
+    Row("reassure", "reassure", published="reassure", control="seconds"),
+    Row("reassure_soft", "reassure_soft", control="seconds"),
     Row("apricot", "apricot", published="apricot"),
     Row("apricot without shifts", "apricot", ("method.eta=0",), control="none"),
     Row("editable_training", "editable_training", published="editable_training"),
@@ -45,7 +47,5 @@ ROWS: Sequence[Row] = (
     Row("hybridrepair", "hybridrepair", published="hybridrepair"),
     Row("hybridrepair with random labels", "hybridrepair", ("method.labels=random",), control="none"),
     Row("hybridrepair without semi-supervision", "hybridrepair", ("method.ssl=false",), control="none"),
-    Row("reassure", "reassure", published="reassure", control="seconds"),
-    Row("reassure_soft", "reassure_soft", control="seconds"),
     Row("full/apricot", "full/apricot", published="apricot", seeds=1, slow=True),
 )
