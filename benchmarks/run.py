@@ -1,7 +1,7 @@
 """`make bench`: every approach on MNIST/LeNet5 beside its control, by the commands a user would type.
 
 The jobs run in a folder of their own, one at a time with all cores; a benchmark that was cut off goes on where it
-stopped. Writes results.csv and results.md beside this file.
+stopped. Writes results.csv and results.md beside this file, and the README's table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pandas
 
 from benchmarks.overhead import measure_overhead
 from benchmarks.rows import ROWS, Row
-from benchmarks.table import line, markdown
+from benchmarks.table import line, markdown, with_table
 from study.composition import composed, parsed
 from study.job import recorded
 from study.paths import conf_folder
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=labels, metavar="ROW", help=f"any of: {'; '.join(labels)}")
     parser.add_argument("--slow", action="store_true", help="the slow rows too, otherwise shown if they were run")
     options = parser.parse_args()
+    readme = HERE.parent / "README.md"
     if "STUDY_DATA" not in os.environ:
         sys.exit("the benchmark needs MNIST: set STUDY_DATA to the folder that holds MNIST/raw")
     os.environ["STUDY_HOME"] = str(HOME)
@@ -46,6 +47,7 @@ def main() -> None:
     if not options.only:
         frame.to_csv(HERE / "results.csv", index=False)
         (HERE / "results.md").write_text(markdown(frame, overhead))
+        readme.write_text(with_table(readme.read_text(), frame))
     print(markdown(frame, overhead))
 
 

@@ -23,6 +23,20 @@ COLUMNS = {
     "peak MiB": ("cost/peak_memory", 1, "{:.0f}"),
     "evaluation seconds": ("time/evaluation", 1, "{:.1f}"),
 }
+IN_README = (
+    "approach",
+    "repair rate",
+    "sd",
+    "published repair rate",
+    "NFR",
+    "accuracy after",
+    "ASR after",
+    "margin ASR after",
+    "seconds",
+    "published seconds",
+    "peak MiB",
+)
+BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 IN_A_COLUMN = {"cost/peak_memory"}
 CONTROL = "·"
 """What the label of a control begins with."""
@@ -52,20 +66,27 @@ def counts(results: Sequence[Result]) -> str:
 
 def markdown(frame: pandas.DataFrame, overhead: Mapping[str, float]) -> str:
     """The table, what each approach counted, and the figures of overhead below."""
-    frame, told = frame.drop(columns="counts"), frame[["approach", "counts"]]
+    told = frame[["approach", "counts"]].to_numpy()
+    lines = [*rows(frame.drop(columns="counts")), ""]
+    lines += [f"- {approach}: {text}" for approach, text in told if approach[0] != CONTROL]
+    return "\n".join([*lines, "", *(f"- {title}: {value:.2f}" for title, value in overhead.items()), ""])
+
+
+def with_table(readme: str, frame: pandas.DataFrame) -> str:
+    """The README with the chosen columns of the table between its two marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return "\n".join([before + BEGIN, *rows(frame[list(IN_README)]), END + after])
+
+
+def rows(frame: pandas.DataFrame) -> list[str]:
+    """The lines of a Markdown table; cells without a value are empty."""
     shown = {title: text for title, (_, _, text) in COLUMNS.items()}
     shown |= {"sd": "{:.1f}", "published repair rate": "{:.1f}", "published seconds": "{:.0f}", "seeds": "{:.0f}"}
-    rows = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
-    for _, row in frame.iterrows():
+    lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
+    for record in frame.to_dict(orient="records"):
         cells = [
-            str(row[title])
-            if title not in shown
-            else ""
-            if pandas.isna(row[title])
-            else shown[title].format(row[title])
-            for title in frame.columns
+            "" if pandas.isna(value) else shown.get(str(title), "{}").format(value) for title, value in record.items()
         ]
-        rows.append("| " + " | ".join(cells) + " |")
-    rows += ["", *(f"- {approach}: {text}" for approach, text in told.to_numpy() if approach[0] != CONTROL)]
-    rows += ["", *(f"- {title}: {value:.2f}" for title, value in overhead.items()), ""]
-    return "\n".join(rows)
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines

@@ -3,12 +3,14 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from study.errors import Refusal
+from study.tracking.serve import free_port
 from study.tracking.store import Store, import_mlflow
 from tests.tracking.results import written
 
@@ -204,6 +206,51 @@ def test_a_server_is_taken_if_it_is_healthy(web_server):
 
     with pytest.raises(Refusal, match="answers, but not as an MLflow server does"):
         Store(uri=web_server).check()
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Address of a real MLflow server with a store of its own."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    places = ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", tmp_path / "kept"]
+    process = subprocess.Popen([*command, *places], cwd=tmp_path)
+    try:
+        wait_until_it_answers(f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_until_it_answers(address, seconds=60):
+    """Return when the server takes requests."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return Store(uri=address).check()
+        except Refusal:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_a_server_takes_a_result_with_its_artifacts_once(server, tmp_path):
+    from mlflow import MlflowClient
+
+    store, job = Store(uri=server), written(tmp_path / "job")
+    assert not store.finished("k0")
+
+    run_id = store.write(job)
+
+    client = MlflowClient(server)
+    assert client.get_run(run_id).data.metrics["after/accuracy"] == 0.9375
+    assert {entry.path for entry in client.list_artifacts(run_id)} == {"config.yaml", "repaired"}
+    assert Path(client.download_artifacts(run_id, "config.yaml", str(tmp_path))).read_text() == "seed: 0\n"
+    assert store.finished("k0") and store.recorded() == {("k0", 1_700_000_000_250)}
+    assert Store(uri=server).write(job) == run_id
+    assert len(runs(store)) == 1
 
 
 def write_many(folder, process, jobs):
