@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -84,3 +86,10 @@ def same(one: nn.Module | None, other: nn.Module | None) -> bool:
     assert one is not None and other is not None
     first, second = one.state_dict(), other.state_dict()
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in second)
+
+
+def with_passing_spoilt(problem: Problem) -> Problem:
+    """The problem with passing repair inputs and labels that spoil any result they enter."""
+    inputs, labels = problem.repair.tensors().inputs.clone(), problem.repair.labels.clone()
+    inputs[problem.passing], labels[problem.passing] = math.nan, 10**6
+    return dataclasses.replace(problem, repair=Split("repair", inputs, labels))

@@ -21,7 +21,7 @@ from study.subject.prediction import accuracy, right
 from study.subject.problem import Problem
 from study.training import Curves, fit
 from tests.networks import TinyNet
-from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of, same
+from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of, same, with_passing_spoilt
 
 GUIDES = ["chain", "operator", "raw", "none"]
 
@@ -221,10 +221,7 @@ def test_shots_limit_the_failing_inputs_of_a_class() -> None:
 
 
 def test_no_passing_repair_input_is_read(problem: Problem) -> None:
-    inputs, labels = problem.repair.tensors().inputs.clone(), problem.repair.labels.clone()
-    inputs[problem.passing], labels[problem.passing] = math.nan, 10**6
-    poisoned = dataclasses.replace(problem, repair=Split("repair", inputs, labels))
-    assert same(run(poisoned, tol=1).model, run(problem, tol=1).model)
+    assert same(run(with_passing_spoilt(problem), tol=1).model, run(problem, tol=1).model)
 
 
 def test_it_repeats_under_a_seed_and_leaves_the_global_state_alone(problem: Problem) -> None:
