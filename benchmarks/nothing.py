@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import validate_call
 
-from study.methods.base import Level, Patching, Rounds, Seconds
-from study.subject.problem import Problem
+from study.problem.problem import Problem
+from study.repair.approach import Level, Patching, Rounds, Seconds
 
 
 class Nothing(Patching):

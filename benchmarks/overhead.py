@@ -12,17 +12,17 @@ from statistics import median
 import torch
 from torch.nn import functional
 
-from study.memory import keep_freed_memory
-from study.randomness import forked, stream
-from study.subject.architectures.lenet5 import LeNet5
-from study.subject.data.mnist import MNIST
-from study.subject.data.split import Split
-from study.subject.faulty import Training
-from study.subject.recipe import Recipe
-from study.training import Curves, Hardware, fit
+from study.data.mnist import MNIST
+from study.data.split import Split
+from study.models.lenet5 import LeNet5
+from study.problem.faulty import Training
+from study.problem.recipe import Recipe
+from study.runtime.fit import Curves, Hardware, fit
+from study.runtime.memory import keep_freed_memory
+from study.runtime.randomness import forked, stream
 
 REPEATS = 3
-IMPORTS = "import study.__main__, study.job, study.metrics.suite, study.subject.data.mnist, mlflow"
+IMPORTS = "import study.__main__, study.job, study.metrics.suite, study.data.mnist, mlflow"
 IMPORTS += ", mlflow.store.tracking.sqlalchemy_store"  # which MLflow imports when a local store is first used
 BATCH, RATE = 128, 1e-4
 
@@ -76,15 +76,15 @@ def ours(train: Split, validation: Split) -> float:
 def bare(train: Split) -> float:
     """One epoch of the shortest PyTorch loop that does the same."""
     net = network()
-    optimiser = torch.optim.Adam(net.parameters(), RATE, fused=True)
+    optimizer = torch.optim.Adam(net.parameters(), RATE, fused=True)
     inputs, labels = train.tensors()[:2]
     start = time.perf_counter()
     order = torch.randperm(len(labels))
     for chosen in order.split(BATCH):
         loss = functional.cross_entropy(net(inputs[chosen]), labels[chosen])
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     return time.perf_counter() - start
 
 

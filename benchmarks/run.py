@@ -19,10 +19,10 @@ import pandas
 from benchmarks.overhead import measure_overhead
 from benchmarks.rows import ROWS, Row
 from benchmarks.table import line, markdown, with_table
-from study.composition import composed, parsed
+from study.cli.plan import check
+from study.config.compose import composed, parsed
 from study.job import recorded
-from study.paths import conf_folder
-from study.plan import check
+from study.storage.paths import conf_folder
 from study.tracking.result import Result
 
 HERE = Path(__file__).parent

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from study.composition import Composed, composed, parsed, with_plus
+from study.cli.plan import check
+from study.config.compose import Composed, composed, parsed, with_plus
+from study.config.job import Job
 from study.job import run
-from study.paths import conf_folder, multirun
-from study.plan import check
-from study.preparation import Job
+from study.storage.paths import conf_folder, multirun
 from study.tracking.result import Result
 
 FAST = ("metric=fast", "faulty.epochs=4", "trainer.threads=1", "trainer.progress=false")

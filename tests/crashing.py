@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from study.methods.base import Level, Patching, Rounds
-from study.subject.problem import Problem
+from study.problem.problem import Problem
+from study.repair.approach import Level, Patching, Rounds
 
 
 class Crashing(Patching):

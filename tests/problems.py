@@ -11,15 +11,15 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from study.randomness import forked, stream
-from study.subject.architectures.mlp import MLP
-from study.subject.data.split import Split
-from study.subject.faulty import Training
-from study.subject.model import Subject
-from study.subject.prediction import right
-from study.subject.problem import Outline, Problem
-from study.subject.recipe import Recipe
-from study.training import Curves, Hardware, fit
+from study.data.split import Split
+from study.models.classifier import Classifier
+from study.models.mlp import MLP
+from study.problem.faulty import Training
+from study.problem.prediction import right
+from study.problem.problem import Problem, TaskSpec
+from study.problem.recipe import Recipe
+from study.runtime.fit import Curves, Hardware, fit
+from study.runtime.randomness import forked, stream
 
 HARDWARE = Hardware(threads=1, progress=False)
 SHAPE = (1, 8, 8)
@@ -36,25 +36,25 @@ def digits_splits(seed: int = 0) -> dict[str, Split]:
     return {name: Split(name, inputs[indices], labels[indices]) for name, indices in parts}
 
 
-def build(net: type[nn.Module] = MLP, **arguments: Any) -> Subject:
+def build(net: type[nn.Module] = MLP, **arguments: Any) -> Classifier:
     """A subject (normalise + net) for digits that can be stored and built again."""
     arguments = {"input_shape": SHAPE, "num_classes": 10} | arguments
     module = net(**arguments)
     module.blueprint = {"class": f"{net.__module__}.{net.__qualname__}", "arguments": arguments}
-    return Subject(module)
+    return Classifier(module)
 
 
-def problem_of(model: Subject, splits: dict[str, Split], seed: int = 0, history: nn.Module | None = None) -> Problem:
+def problem_of(model: Classifier, splits: dict[str, Split], seed: int = 0, history: nn.Module | None = None) -> Problem:
     """The problem that a trained model poses on these splits."""
     correct = right(model.eval(), splits["repair"])
     return Problem(
         faulty=model,
         train=splits["train"],
         validation=splits["validation"],
-        repair=splits["repair"],
+        repair_set=splits["repair"],
         failing=(~correct).nonzero().flatten(),
         passing=correct.nonzero().flatten(),
-        outline=Outline(model, "image", 10, SHAPE, epsilon=0.1, has_history=history is not None),
+        task=TaskSpec(model, "image", 10, SHAPE, epsilon=0.1, has_history=history is not None),
         recipe=RECIPE,
         seed=seed,
         history=history,
@@ -63,7 +63,7 @@ def problem_of(model: Subject, splits: dict[str, Split], seed: int = 0, history:
 
 
 @lru_cache
-def _trained(batch_norm: bool, seed: int, epochs: int) -> tuple[Subject, Subject]:
+def _trained(batch_norm: bool, seed: int, epochs: int) -> tuple[Classifier, Classifier]:
     splits = digits_splits(seed)
     with forked(seed, "init"):
         model, before = build(batch_norm=batch_norm), build(batch_norm=batch_norm)
@@ -90,6 +90,6 @@ def same(one: nn.Module | None, other: nn.Module | None) -> bool:
 
 def with_passing_spoilt(problem: Problem) -> Problem:
     """The problem with passing repair inputs and labels that spoil any result they enter."""
-    inputs, labels = problem.repair.tensors().inputs.clone(), problem.repair.labels.clone()
+    inputs, labels = problem.repair_set.tensors().inputs.clone(), problem.repair_set.labels.clone()
     inputs[problem.passing], labels[problem.passing] = math.nan, 10**6
-    return dataclasses.replace(problem, repair=Split("repair", inputs, labels))
+    return dataclasses.replace(problem, repair_set=Split("repair", inputs, labels))

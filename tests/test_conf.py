@@ -10,8 +10,8 @@ import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from study.composition import GROUPS
-from study.paths import conf_folder
+from study.config.compose import GROUPS
+from study.storage.paths import conf_folder
 from tests.commands import compositions
 
 CONF = conf_folder()

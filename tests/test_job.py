@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from study import job as job_module
-from study.paths import cache, mlruns
-from study.storage import load_model
+from study.storage.models import load_model
+from study.storage.paths import cache, mlruns
 from study.tracking.result import Result
 from tests.commands import FAST, prepared, result_of, run_job
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import FAST, prepared
-from tests.subject.data.files import write_images, write_mnist
+from tests.data.files import write_images, write_mnist
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

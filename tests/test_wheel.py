@@ -30,6 +30,8 @@ def test_a_wheel_runs_from_any_folder(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert told("-c", "from study.paths import conf_folder; print(conf_folder())").strip() == str(site / "study/conf")
+    assert told("-c", "from study.storage.paths import conf_folder; print(conf_folder())").strip() == str(
+        site / "study/conf"
+    )
     assert "repaired" in told("-m", "study", "+method=finetune", "method.epochs=1", "metric=fast", "faulty.epochs=4")
     assert "report.html" in told("-m", "study.report")

@@ -6,11 +6,11 @@ import sys
 
 import hydra
 
-from study.composition import VERSION_BASE, composed, for_hydra, parsed, with_plus
-from study.errors import Refusal
-from study.launch import launch
-from study.paths import conf_folder
-from study.sweep import Sweep
+from study.cli.launch import launch
+from study.cli.sweep import Sweep
+from study.config.compose import VERSION_BASE, composed, for_hydra, parsed, with_plus
+from study.errors import UsageError
+from study.storage.paths import conf_folder
 
 INFORMATION = ("help", "hydra_help", "cfg", "info", "shell_completion")
 """Arguments with which Hydra only tells something."""
@@ -27,7 +27,7 @@ def main() -> None:
                 return
             sys.argv[1:] = for_hydra(sys.argv[1:], arguments.multirun)
         hydra.main(config_path=str(conf_folder()), config_name="config", version_base=VERSION_BASE)(launch)()
-    except Refusal as mistake:
+    except UsageError as mistake:
         print(f"study: {mistake}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -39,7 +39,7 @@ def main() -> None:
 
 def _planned_only(jobs: list) -> bool:
     """Check every job; whether the user asked to see them only, in which case they have been listed."""
-    from study.plan import check, show
+    from study.cli.plan import check, show
 
     prepared = check(jobs)
     if any(job.settings.plan for job in prepared):

@@ -11,17 +11,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from study.files import locked, write_atomically
-from study.memory import keep_freed_memory
-from study.methods.keeping import keep, kept
-from study.methods.repair import Repair, repair
-from study.paths import cache
-from study.preparation import Job, unadaptable
-from study.randomness import stream
-from study.subject.data.split import Batch, Split
-from study.subject.faulty import from_checkpoint, load_or_train
-from study.subject.prediction import predict
-from study.subject.problem import Problem
+from study.config.job import Job, unadaptable
+from study.data.split import Batch, Split
+from study.problem.faulty import from_checkpoint, load_or_train
+from study.problem.prediction import predict
+from study.problem.problem import Problem
+from study.repair.cache import keep, kept
+from study.repair.run import Repair, repair
+from study.runtime.memory import keep_freed_memory
+from study.runtime.randomness import stream
+from study.storage.files import locked, write_atomically
+from study.storage.paths import cache
 from study.tracking.artifacts import Evidence, write_artifacts
 from study.tracking.result import RESULT, Result, flattened
 
@@ -77,10 +77,10 @@ def subject(job: Job) -> Problem:
         history=faulty.history,
         train=train,
         validation=validation,
-        repair=repair_split,
+        repair_set=repair_split,
         failing=(~right).nonzero().flatten(),
         passing=right.nonzero().flatten(),
-        outline=job.outline,
+        task=job.task,
         recipe=job.recipe,
         seed=job.settings.seed,
         build=job.builder,

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from study import paths
-from study.errors import Refusal
+from study.errors import UsageError
+from study.storage import paths
 from study.tracking.result import ARTIFACTS, RESULT, Result
 from study.tracking.run import milliseconds
 from study.tracking.store import Store
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         counts = record(options.folders or [paths.multirun()], options.tracking_uri, options.experiment)
-    except Refusal as refusal:
+    except UsageError as refusal:
         print(refusal, file=sys.stderr)
         return 2
     print(
@@ -41,11 +41,11 @@ def record(folders: Sequence[Path], uri: str = "auto", experiment: str | None = 
         How many jobs were `recorded`, `known` already, `unfinished`, or `failed` (a line on stderr for each).
 
     Raises:
-        Refusal: A folder is missing, or the store cannot be used.
+        UsageError: A folder is missing, or the store cannot be used.
     """
     for folder in folders:
         if not folder.is_dir():
-            raise Refusal(f"{folder}: there is no such folder to take results from")
+            raise UsageError(f"{folder}: there is no such folder to take results from")
 
     @cache
     def store_of(name: str) -> tuple[Store, set[tuple[str, int]]]:
@@ -71,7 +71,7 @@ def record(folders: Sequence[Path], uri: str = "auto", experiment: str | None = 
                 counts["recorded"] += 1
             else:
                 counts["known"] += 1
-        except Refusal as refusal:
+        except UsageError as refusal:
             print(refusal, file=sys.stderr)
             counts["failed"] += 1
     return counts

@@ -17,11 +17,12 @@ from hydra.utils import instantiate
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from study.methods.base import Approach, Unadaptable
-from study.methods.repair import Repair, repair
-from study.storage import load_model, save_model, weights_hash
-from study.subject.prediction import predict
-from study.subject.problem import Problem
+from study.errors import NotApplicable
+from study.problem.prediction import predict
+from study.problem.problem import Problem
+from study.repair.approach import Approach
+from study.repair.run import Repair, repair
+from study.storage.models import load_model, save_model, weights_hash
 from tests.commands import compositions
 from tests.problems import HARDWARE, digits_problem, digits_splits
 
@@ -144,7 +145,7 @@ LOADED = """
 import sys, torch
 from pathlib import Path
 from safetensors.torch import load_file, save_file
-from study.storage import load_model
+from study.storage.models import load_model
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
 for model in sorted(folder.glob("*-model")):
@@ -191,27 +192,27 @@ def test_an_exact_approach_repairs_every_failing_input_of_the_stored_model(row: 
     problem, result = digits_problem(batch_norm=True), outcome(row, True)
     assert result.model is not None
     save_model(result.model, tmp_path)
-    failing = problem.repair.subset(problem.failing)
+    failing = problem.repair_set.subset(problem.failing)
     assert bool((predict(load_model(tmp_path), failing).argmax(1) == failing.labels).all())
 
 
 def without_images(problem: Problem) -> Problem:
     """The problem as one of a table."""
-    return dataclasses.replace(problem, outline=dataclasses.replace(problem.outline, kind="table"))
+    return dataclasses.replace(problem, task=dataclasses.replace(problem.task, kind="table"))
 
 
 @every_row
 def test_what_a_subject_lacks_is_said_before_any_work(row: Row) -> None:
-    outline = without_images(digits_problem()).outline
+    task = without_images(digits_problem()).task
     if row.images_only:
-        with pytest.raises(Unadaptable, match="image"):
-            approach(row.method).check(outline)
+        with pytest.raises(NotApplicable, match="image"):
+            approach(row.method).check(task)
     else:
-        approach(row.method).check(outline)
+        approach(row.method).check(task)
     linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
     if row.hidden_relu:
-        with pytest.raises(Unadaptable, match="ReLU"):
-            approach(row.method).check(dataclasses.replace(digits_problem().outline, model=linear))
+        with pytest.raises(NotApplicable, match="ReLU"):
+            approach(row.method).check(dataclasses.replace(digits_problem().task, model=linear))
 
 
 @every_row
@@ -224,7 +225,7 @@ def test_a_time_budget_ends_it_as_corrupted(row: Row) -> None:
 EDGES: dict[str, Callable[[Problem], torch.Tensor]] = {
     "one failing input": lambda problem: problem.failing[:1],
     "all of one class": lambda problem: problem.failing[
-        problem.repair.labels[problem.failing] == problem.repair.labels[problem.failing].mode().values
+        problem.repair_set.labels[problem.failing] == problem.repair_set.labels[problem.failing].mode().values
     ],
 }
 

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from study.errors import Refusal
+from study.errors import UsageError
 from study.metrics.accuracy import Accuracy
 from study.metrics.attack_success import AttackSuccess
 from study.metrics.base import Comparison
@@ -159,7 +159,7 @@ def test_an_attack_without_a_radius_is_refused() -> None:
     composed("fast").check_radius(None)
     composed("all").check_radius(0.1)
     composed("all", "attacks.attack_success_rate.epsilon=0.1").check_radius(None)
-    with pytest.raises(Refusal, match=r"metric\.attacks\.autoattack\.epsilon"):
+    with pytest.raises(UsageError, match=r"metric\.attacks\.autoattack\.epsilon"):
         composed("autoattack", "attacks.attack_success_rate.epsilon=0.1").check_radius(None)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from study.errors import Refusal
+from study.errors import UsageError
 from study.report import runs
 from tests.report.store import Store
 
@@ -49,28 +49,28 @@ def test_a_store_in_a_folder_with_an_awkward_name(store: Store, tmp_path: Path) 
 
 
 def test_a_missing_store_is_refused_and_not_made(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=r"no MLflow store at .*absent.db"):
+    with pytest.raises(UsageError, match=r"no MLflow store at .*absent.db"):
         runs.read(f"sqlite:///{tmp_path / 'absent.db'}", "study")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("not a database, " * 100)
-    with pytest.raises(Refusal, match=r"cannot be read as an MLflow store"):
+    with pytest.raises(UsageError, match=r"cannot be read as an MLflow store"):
         runs.read(f"sqlite:///{tmp_path / 'mlflow.db'}", "study")
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "file:./mlruns", "sqlite://", "sqlite:mlflow.db"])
 def test_what_is_no_store_is_refused(uri: str) -> None:
-    with pytest.raises(Refusal, match=r"--tracking-uri: .* is neither sqlite:///FILE nor"):
+    with pytest.raises(UsageError, match=r"--tracking-uri: .* is neither sqlite:///FILE nor"):
         runs.read(uri, "study")
 
 
 def test_an_unknown_experiment_is_refused_with_the_nearest(store: Store) -> None:
-    with pytest.raises(Refusal, match=r"no experiment 'studdy'.*did you mean study"):
+    with pytest.raises(UsageError, match=r"no experiment 'studdy'.*did you mean study"):
         runs.read(store.uri, "studdy")
 
 
 def test_an_empty_experiment_is_refused(store: Store) -> None:
-    with pytest.raises(Refusal, match=r"'Default'.*no finished run yet"):
+    with pytest.raises(UsageError, match=r"'Default'.*no finished run yet"):
         runs.read(store.uri, "Default")

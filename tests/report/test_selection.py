@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from study.errors import Refusal
+from study.errors import UsageError
 from study.report.selection import Filters, nearest, newest, select
 
 
@@ -47,7 +47,7 @@ def test_a_chosen_approach_keeps_the_faulty_model_of_its_subjects_only() -> None
     ],
 )
 def test_what_no_run_has_is_refused(frame: pd.DataFrame, filters: Filters, sentence: str) -> None:
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UsageError) as refusal:
         select(frame, filters)
     assert sentence in str(refusal.value)
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from study.errors import Refusal
+from study.errors import UsageError
 from study.report import page
 from study.report.selection import Filters
 from study.report.writing import write
@@ -27,7 +27,7 @@ def test_an_interrupted_write_leaves_the_old_report(
 ) -> None:
     first = write(store.uri, "study", tmp_path).read_bytes()
     monkeypatch.setattr(Path, "replace", _fail)
-    with pytest.raises(Refusal, match="cannot write"):
+    with pytest.raises(UsageError, match="cannot write"):
         write(store.uri, "study", tmp_path, filters=Filters(dataset=("digits",)))
     assert (tmp_path / "report.html").read_bytes() == first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.csv", "report.html"]
@@ -39,7 +39,7 @@ def _fail(self: Path, target: Path) -> Path:
 
 def test_an_output_that_is_a_file_is_refused(store: Store, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    with pytest.raises(Refusal, match=r"--output: cannot write to .*taken"):
+    with pytest.raises(UsageError, match=r"--output: cannot write to .*taken"):
         write(store.uri, "study", tmp_path / "taken")
 
 

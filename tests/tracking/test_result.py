@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from study.errors import Refusal
+from study.errors import UsageError
 from study.tracking.result import RESULT, Result, flattened
 from tests.tracking.results import written
 
@@ -39,7 +39,7 @@ def test_an_unknown_schema_is_refused(tmp_path):
     path = written(tmp_path / "job") / RESULT
     path.write_text(path.read_text().replace('"schema": 1', '"schema": 2'))
 
-    with pytest.raises(Refusal, match=r"result.json has schema 2, and this version of study reads schema 1"):
+    with pytest.raises(UsageError, match=r"result.json has schema 2, and this version of study reads schema 1"):
         Result.read(tmp_path / "job")
 
 
@@ -47,7 +47,7 @@ def test_an_unknown_schema_is_refused(tmp_path):
 def test_a_damaged_file_is_refused_in_one_line(tmp_path, content):
     (tmp_path / RESULT).write_text(content)
 
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(UsageError) as caught:
         Result.read(tmp_path)
 
     assert "is not a result file" in str(caught.value)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from study.errors import Refusal
+from study.errors import UsageError
 from study.tracking.serve import free_port
 from study.tracking.store import Store, import_mlflow
 from tests.tracking.results import written
@@ -106,7 +106,7 @@ def test_a_write_that_breaks_off_leaves_no_run(store, tmp_path, monkeypatch):
         patch.setattr(
             MlflowClient, "log_artifacts", lambda *_: (_ for _ in ()).throw(OSError("No space left on device"))
         )
-        with pytest.raises(Refusal, match=r"could not be recorded in .*: No space left on device"):
+        with pytest.raises(UsageError, match=r"could not be recorded in .*: No space left on device"):
             store.write(folder)
     assert runs(store) == []
     assert not store.finished("k0")
@@ -138,9 +138,11 @@ def test_a_moved_store_says_so_and_is_put_right(uri, tmp_path):
     old.rename(new)
     moved = Store(uri=f"sqlite:///{new}/mlruns/mlflow.db")
 
-    with pytest.raises(Refusal, match=r"was moved: .*/old/mlruns/artifacts; `python -m study.record` puts that right"):
+    with pytest.raises(
+        UsageError, match=r"was moved: .*/old/mlruns/artifacts; `python -m study.record` puts that right"
+    ):
         moved.check()
-    with pytest.raises(Refusal, match="was moved"):
+    with pytest.raises(UsageError, match="was moved"):
         moved.write(written(tmp_path / "another", "k1"))
     assert moved.finished("k0")
     assert moved.relocate()
@@ -161,25 +163,25 @@ def test_a_deleted_experiment_is_named(store, tmp_path):
     client = MlflowClient(store.uri)
     client.delete_experiment(client.get_experiment_by_name(store.experiment).experiment_id)
 
-    with pytest.raises(Refusal, match=f"tracking.experiment={store.experiment} was deleted"):
+    with pytest.raises(UsageError, match=f"tracking.experiment={store.experiment} was deleted"):
         store.write(written(tmp_path / "b", "k1"))
 
 
 @pytest.mark.parametrize("uri", ["file:./mlruns", "mlruns", "postgresql://db/x", "sqlite://", ""])
 def test_other_kinds_of_address_are_refused(uri):
-    with pytest.raises(Refusal, match="use auto, sqlite:///FILE, http"):
+    with pytest.raises(UsageError, match="use auto, sqlite:///FILE, http"):
         Store(uri=uri).check()
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "mlflow.db").write_text("no database, but long enough to be taken for one" * 10)
 
-    with pytest.raises(Refusal, match="is not an MLflow store"):
+    with pytest.raises(UsageError, match="is not an MLflow store"):
         Store(uri=f"sqlite:///{tmp_path}/mlflow.db").check()
 
 
 def test_a_server_that_does_not_answer_is_refused():
-    with pytest.raises(Refusal, match=r"tracking.uri=http://127.0.0.1:9 does not answer \(.*refused"):
+    with pytest.raises(UsageError, match=r"tracking.uri=http://127.0.0.1:9 does not answer \(.*refused"):
         Store(uri="http://127.0.0.1:9").check()
 
 
@@ -204,7 +206,7 @@ def web_server():
 def test_a_server_is_taken_if_it_is_healthy(web_server):
     Store(uri=f"{web_server}/mlflow/").check()
 
-    with pytest.raises(Refusal, match="answers, but not as an MLflow server does"):
+    with pytest.raises(UsageError, match="answers, but not as an MLflow server does"):
         Store(uri=web_server).check()
 
 
@@ -229,7 +231,7 @@ def wait_until_it_answers(address, seconds=60):
     while True:
         try:
             return Store(uri=address).check()
-        except Refusal:
+        except UsageError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)

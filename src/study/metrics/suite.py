@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from study.errors import Refusal
+from study.errors import UsageError
 from study.metrics.base import Comparison, ModelMetric
-from study.randomness import stream
+from study.runtime.randomness import stream
 
 
 def gain(before: float, after: float, *, higher_is_better: bool) -> float:
@@ -54,12 +54,12 @@ class Suite:
             epsilon: the data set's radius; None where it states none.
 
         Raises:
-            Refusal: the data set states none and neither does an attack.
+            UsageError: the data set states none and neither does an attack.
         """
         lacking = [name for name, metric in self.attacks.items() if metric.epsilon is None]
         if epsilon is None and lacking:
             settings = ", ".join(f"metric.attacks.{name}.epsilon" for name in lacking)
-            raise Refusal(f"the data set states no radius for attacks: set {settings}, or choose metric=fast")
+            raise UsageError(f"the data set states no radius for attacks: set {settings}, or choose metric=fast")
 
     def directions(self) -> dict[str, bool]:
         """Of each metric, by the name it reports under, whether higher is better."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from study.errors import Refusal
+from study.errors import UsageError
 from study.report.runs import local_store
 from study.report.selection import Filters
 from study.report.writing import write
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             filters=filters,
             console=console,
         )
-    except Refusal as refusal:
+    except UsageError as refusal:
         print(refusal, file=sys.stderr)
         return 2
     print(f"Report: {page}")

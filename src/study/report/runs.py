@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from study.errors import Refusal
+from study.errors import UsageError
 from study.report.selection import nearest
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def read(tracking_uri: str, experiment: str) -> pd.DataFrame:
         own name (`after/accuracy`; rates in [0, 1], seconds, MiB), NaN where a run lacks it.
 
     Raises:
-        Refusal: The store or the experiment is missing, unreadable or empty.
+        UsageError: The store or the experiment is missing, unreadable or empty.
     """
     client = _client(tracking_uri)
     rows = [_row(run) for run in _all_runs(client, _experiment_id(client, experiment, tracking_uri))]
     kept = [row for row in rows if row is not None]
     if not kept:
-        raise Refusal(f"experiment {experiment!r} in {tracking_uri} holds no finished run yet: run a job first")
+        raise UsageError(f"experiment {experiment!r} in {tracking_uri} holds no finished run yet: run a job first")
     frame = pd.DataFrame(kept).sort_values("ended", ascending=False, kind="stable", ignore_index=True)
     metrics = [column for column in frame.columns if "/" in column]
     return frame.astype(dict.fromkeys(metrics, float))
@@ -72,7 +72,7 @@ def _client(tracking_uri: str) -> "MlflowClient":
         return MlflowClient(_read_only(tracking_uri))
     if tracking_uri.startswith(("http://", "https://")):
         return MlflowClient(tracking_uri)
-    raise Refusal(f"--tracking-uri: {tracking_uri!r} is neither sqlite:///FILE nor the http:// address of a server")
+    raise UsageError(f"--tracking-uri: {tracking_uri!r} is neither sqlite:///FILE nor the http:// address of a server")
 
 
 def _read_only(tracking_uri: str) -> str:
@@ -81,7 +81,7 @@ def _read_only(tracking_uri: str) -> str:
 
     database = Path(make_url(tracking_uri).database or "")
     if not database.is_file():
-        raise Refusal(
+        raise UsageError(
             f"no MLflow store at {database}: run a job first, or name another store with --tracking-uri or STUDY_HOME"
         )
     name = f"file:{quote(str(database.resolve()))}"
@@ -89,7 +89,7 @@ def _read_only(tracking_uri: str) -> str:
         with closing(sqlite3.connect(f"{name}?mode=ro", uri=True)) as connection:
             connection.execute("SELECT count(*) FROM experiments")
     except sqlite3.Error as error:
-        raise Refusal(f"{database} cannot be read as an MLflow store: {error}") from error
+        raise UsageError(f"{database} cannot be read as an MLflow store: {error}") from error
     # "+pysqlite" because for plain "sqlite:///" MLflow would take "file:/..." for a relative path and make its folders.
     url = URL.create("sqlite+pysqlite", database=name, query={"mode": "ro", "uri": "true"})
     return url.render_as_string()
@@ -103,9 +103,9 @@ def _experiment_id(client: "MlflowClient", name: str, tracking_uri: str) -> str:
         names = [] if found else [experiment.name for experiment in client.search_experiments()]
     except MlflowException as error:
         reason = shorten(str(error).splitlines()[0], 200, placeholder=" ...")
-        raise Refusal(f"the MLflow store {tracking_uri} does not answer: {reason}") from error
+        raise UsageError(f"the MLflow store {tracking_uri} does not answer: {reason}") from error
     if found is None:
-        raise Refusal(f"no experiment {name!r} in {tracking_uri}{nearest(name, names)}")
+        raise UsageError(f"no experiment {name!r} in {tracking_uri}{nearest(name, names)}")
     return str(found.experiment_id)
 
 

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 import pandas as pd
 
-from study.errors import Refusal
+from study.errors import UsageError
 
 SUBJECT = ["dataset", "architecture"]
 IDENTITY = ["method", "dataset", "architecture", "seed", "safeguard"]
@@ -28,7 +28,7 @@ def select(runs: pd.DataFrame, filters: Filters) -> pd.DataFrame:
     """The runs that pass every filter; with a chosen approach stays the faulty model of each subject where it ran.
 
     Raises:
-        Refusal: A value occurs in no run, or no run passes all filters together.
+        UsageError: A value occurs in no run, or no run passes all filters together.
     """
     chosen = runs
     for field in fields(filters):
@@ -45,14 +45,14 @@ def select(runs: pd.DataFrame, filters: Filters) -> pd.DataFrame:
     if chosen.empty:
         asked = {field.name: getattr(filters, field.name) for field in fields(filters)}
         words = " ".join(f"--{name} {','.join(values)}" for name, values in asked.items() if values)
-        raise Refusal(f"no run passes all of {words} together")
+        raise UsageError(f"no run passes all of {words} together")
     return chosen
 
 
 def _refuse_unknown(tag: str, wanted: Iterable[str], known: set[str]) -> None:
     for value in wanted:
         if value not in known:
-            raise Refusal(f"--{tag}: no run has {tag} {value!r}{nearest(value, known)}")
+            raise UsageError(f"--{tag}: no run has {tag} {value!r}{nearest(value, known)}")
 
 
 def newest(runs: pd.DataFrame) -> tuple[pd.DataFrame, int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from study.errors import Refusal
+from study.errors import UsageError
 from study.report import page, runs, table, terminal
 from study.report.comparison import compare
 from study.report.selection import Filters, newest, select
@@ -26,7 +26,7 @@ def write(
         The path of the page.
 
     Raises:
-        Refusal: The store is missing or holds nothing that the filters ask for, or `output` cannot be written to.
+        UsageError: The store is missing or holds nothing that the filters ask for, or `output` cannot be written to.
     """
     chosen = select(runs.read(tracking_uri, experiment), filters or Filters())
     current, left_out = newest(chosen)
@@ -39,7 +39,7 @@ def write(
         for name, text in texts.items():
             _write_whole(output / name, text)
     except OSError as error:
-        raise Refusal(f"--output: cannot write to {output}: {error.strerror}") from error
+        raise UsageError(f"--output: cannot write to {output}: {error.strerror}") from error
     return output / "report.html"
 
 

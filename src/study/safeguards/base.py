@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from study.subject.problem import Problem
+from study.problem.problem import Problem
 
 
 class Safeguard:
@@ -13,7 +13,7 @@ class Safeguard:
     def wrap(self, problem: Problem, after: nn.Module) -> nn.Module:
         """The module to be measured: `after` joined with `problem.faulty`, fitted on the validation split if need be.
 
-        It gives logits (or log-probabilities), is in eval mode and can be stored (`study.storage.save_model`).
+        It gives logits (or log-probabilities), is in eval mode and can be stored (`study.storage.models.save_model`).
         """
         raise NotImplementedError
 

@@ -20,8 +20,8 @@ import yaml
 from pyarrow import parquet
 from torch import Tensor
 
-from study.files import new_folder
-from study.subject.data.module import DataModule
+from study.data.module import DataModule
+from study.storage.files import new_folder
 from study.tracking.pictures import confusion, gallery
 
 PACKAGES = ("study", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "mlflow", "numpy")

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from study.errors import Refusal
+from study.errors import UsageError
 
 RECORDED = """
     SELECT tags.value, runs.start_time, runs.status FROM runs
@@ -64,9 +64,9 @@ def _rows(database: Path, query: str, *values: str) -> list[tuple[object, ...]]:
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 return []
-            raise Refusal(f"{database} cannot be read as an MLflow store: {error}") from error
+            raise UsageError(f"{database} cannot be read as an MLflow store: {error}") from error
         except sqlite3.DatabaseError as error:
-            raise Refusal(f"{database} is not an MLflow store: {error}") from error
+            raise UsageError(f"{database} is not an MLflow store: {error}") from error
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from study.errors import Refusal
-from study.files import write_atomically
+from study.errors import UsageError
+from study.storage.files import write_atomically
 
 SCHEMA = 1
 RESULT, ARTIFACTS = "result.json", "artifacts"
@@ -62,7 +62,7 @@ class Result:
 
         Raises:
             FileNotFoundError: The job has not ended.
-            Refusal: The file is damaged or of another version.
+            UsageError: The file is damaged or of another version.
         """
         path = folder / RESULT
         try:
@@ -70,9 +70,9 @@ class Result:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
-            raise Refusal(f"{path} is not a result file: {place + ': ' if place else ''}{first['msg']}") from error
+            raise UsageError(f"{path} is not a result file: {place + ': ' if place else ''}{first['msg']}") from error
         if result.schema != SCHEMA:
-            raise Refusal(f"{path} has schema {result.schema}, and this version of study reads schema {SCHEMA}")
+            raise UsageError(f"{path} has schema {result.schema}, and this version of study reads schema {SCHEMA}")
         return result
 
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from study import paths
-from study.errors import Refusal
+from study.errors import UsageError
+from study.storage import paths
 from study.tracking.database import experiment_id
 from study.tracking.store import Store
 from study.tracking.view import TAGS, link
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     store = Store(experiment=options.experiment)
     try:
         command, address, found = _prepare(store, options.port)
-    except Refusal as refusal:
+    except UsageError as refusal:
         print(refusal, file=sys.stderr)
         return 2
     if sentence := store.moved():
@@ -48,16 +48,16 @@ def _prepare(store: Store, port: int | None) -> tuple[list[str], str, str]:
     """The server's command line, its address and the experiment's id.
 
     Raises:
-        Refusal: There is no store or no experiment, or the port is taken.
+        UsageError: There is no store or no experiment, or the port is taken.
     """
     if store.database is None or not store.database.is_file():
-        raise Refusal(f"no MLflow store at {store.database} yet: `make study` makes one, or any job does")
+        raise UsageError(f"no MLflow store at {store.database} yet: `make study` makes one, or any job does")
     found = experiment_id(store.database, store.experiment)
     if found is None:
-        raise Refusal(f"no experiment {store.experiment!r} in {store.database} yet: `make study` makes one")
+        raise UsageError(f"no experiment {store.experiment!r} in {store.database} yet: `make study` makes one")
     chosen = free_port() if port is None else port
     if port is not None and not _is_free(port):
-        raise Refusal(f"--port {port} is taken: leave it out to get the next free one")
+        raise UsageError(f"--port {port} is taken: leave it out to get the next free one")
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", HOST, "--port", str(chosen)]
     command += ["--backend-store-uri", store.uri, "--default-artifact-root", str(store.artifacts)]
     command += ["--uvicorn-opts", "--log-level warning"]
@@ -131,12 +131,12 @@ def free_port() -> int:
     """The first free port from 5000 on.
 
     Raises:
-        Refusal: None of fifty is free.
+        UsageError: None of fifty is free.
     """
     for port in range(FIRST_PORT, FIRST_PORT + TRIED_PORTS):
         if _is_free(port):
             return port
-    raise Refusal(f"no free port from {FIRST_PORT} to {FIRST_PORT + TRIED_PORTS - 1}: name one with --port")
+    raise UsageError(f"no free port from {FIRST_PORT} to {FIRST_PORT + TRIED_PORTS - 1}: name one with --port")
 
 
 def _is_free(port: int) -> bool:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, validate_call
 
-from study import paths
-from study.errors import Refusal
-from study.files import locked
+from study.errors import UsageError
+from study.storage import paths
+from study.storage.files import locked
 from study.tracking import database
 from study.tracking.result import ARTIFACTS, Result
 from study.tracking.run import milliseconds, write_run
@@ -61,18 +61,18 @@ class Store:
         """See that the store can be used, before any work; writes nothing.
 
         Raises:
-            Refusal: The address is of another kind, the server does not answer, or the database was moved or is none.
+            UsageError: The address is of another kind, the server is silent, or the database was moved or is none.
         """
         if self.database:
             existing = next(folder for folder in self.database.parents if folder.exists())
             if not os.access(existing, os.W_OK):
-                raise Refusal(f"tracking.uri={self.uri}: {existing} cannot be written to; name another place")
+                raise UsageError(f"tracking.uri={self.uri}: {existing} cannot be written to; name another place")
             if sentence := self.moved():
-                raise Refusal(sentence)
+                raise UsageError(sentence)
         elif self.uri.startswith(("http://", "https://")):
             _refuse_silence(self.uri)
         else:
-            raise Refusal(f"tracking.uri={self.uri}: use auto, sqlite:///FILE, http://HOST:PORT or https://HOST")
+            raise UsageError(f"tracking.uri={self.uri}: use auto, sqlite:///FILE, http://HOST:PORT or https://HOST")
 
     def finished(self, key: str) -> bool:
         """Whether a FINISHED run of the job with this key is in the store; a missing store is not created."""
@@ -110,7 +110,7 @@ class Store:
             force: Record it even if an equal job is FINISHED in the store.
 
         Raises:
-            Refusal: The result file is damaged, or the store cannot take it.
+            UsageError: The result file is damaged, or the store cannot take it.
         """
         result = Result.read(folder)
         import_mlflow()
@@ -118,14 +118,14 @@ class Store:
 
         with self._lock():
             if sentence := self.moved():
-                raise Refusal(sentence)
+                raise UsageError(sentence)
             try:
                 experiment_id = self._experiment_id()
                 older = self._older(experiment_id, result, force)
                 return older or write_run(self._client, experiment_id, result, folder / ARTIFACTS)
             except (MlflowException, OSError) as error:
                 first_line = str(error).splitlines()[0]
-                raise Refusal(f"{folder} could not be recorded in {self.uri}: {first_line}") from error
+                raise UsageError(f"{folder} could not be recorded in {self.uri}: {first_line}") from error
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -154,7 +154,7 @@ class Store:
                     raise
                 found = self._client.get_experiment_by_name(self.experiment)  # another process was faster
         if found is None or found.lifecycle_stage != "active":
-            raise Refusal(f"tracking.experiment={self.experiment} was deleted in {self.uri}: restore or rename it")
+            raise UsageError(f"tracking.experiment={self.experiment} was deleted in {self.uri}: restore or rename it")
         return str(found.experiment_id)
 
     def _older(self, experiment_id: str, result: Result, force: bool) -> str | None:
@@ -199,8 +199,8 @@ def _refuse_silence(uri: str) -> None:
         alive = error.code in (401, 403)  # a server behind a login; MLflow reads the credentials from its own variables
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise Refusal(
+        raise UsageError(
             f"tracking.uri={uri} does not answer ({reason}): start the server, or leave tracking.uri out"
         ) from error
     if not alive:
-        raise Refusal(f"tracking.uri={uri} answers, but not as an MLflow server does")
+        raise UsageError(f"tracking.uri={uri} answers, but not as an MLflow server does")

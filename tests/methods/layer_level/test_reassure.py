@@ -9,18 +9,17 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
-from study.errors import Refusal
-from study.methods.base import Unadaptable
-from study.methods.layer_level.patch_network import PatchNetwork
+from study.data.split import Split
+from study.errors import NotApplicable, UsageError
 from study.methods.layer_level.reassure import Patch, Reassure, largest_excess
-from study.methods.layer_level.regions import PiecewiseLinear, Region
-from study.methods.repair import Repair, repair
-from study.storage import load_model, save_model, weights_hash
-from study.subject.data.split import Split
-from study.subject.prediction import predict, right
-from study.subject.problem import Outline, Problem
-from study.subject.recipe import Recipe
-from tests.methods.layer_level.heads import LOWER, UPPER, network, points
+from study.models.patch_network import PatchNetwork
+from study.parts.network.linear_regions import PiecewiseLinear, Region
+from study.problem.prediction import predict, right
+from study.problem.problem import Problem, TaskSpec
+from study.problem.recipe import Recipe
+from study.repair.run import Repair, repair
+from study.storage.models import load_model, save_model, weights_hash
+from tests.models.heads import LOWER, UPPER, network, points
 from tests.problems import HARDWARE, digits_problem
 
 
@@ -46,10 +45,10 @@ def plane(repair_inputs: Tensor, repair_labels: Tensor) -> Problem:
         faulty=model,
         train=Split("train", inputs[:500], labels[:500]),
         validation=Split("validation", inputs[500:], labels[500:]),
-        repair=split,
+        repair_set=split,
         failing=(~correct).nonzero().flatten(),
         passing=correct.nonzero().flatten(),
-        outline=Outline(model, "table", 3, (2,)),
+        task=TaskSpec(model, "table", 3, (2,)),
         recipe=Recipe(),
         seed=0,
     )
@@ -70,10 +69,10 @@ def test_all_inputs_but_conflicting_ones_are_right_in_the_stored_model_and_the_f
     model, result = repaired(problem)
     save_model(model, tmp_path)
     restored = load_model(tmp_path)
-    failing = problem.repair.subset(problem.failing)
+    failing = problem.repair_set.subset(problem.failing)
     assert len(failing) >= 10
     assert int(right(restored, failing).sum()) == len(failing) - result.costs["conflicting_inputs"]
-    assert torch.equal(predict(restored, problem.repair), predict(model, problem.repair))
+    assert torch.equal(predict(restored, problem.repair_set), predict(model, problem.repair_set))
     assert weights_hash(problem.faulty) == before == weights_hash(model.model)
     assert model.model is not problem.faulty
     assert result.costs["linear_programs"] > 0
@@ -84,7 +83,7 @@ def test_all_inputs_but_conflicting_ones_are_right_in_the_stored_model_and_the_f
 def test_float64_fixes_the_same_and_the_support_at_each_patched_input_is_full(batch_norm: bool) -> None:
     problem = digits_problem(batch_norm)
     model, _ = repaired(problem)
-    failing = problem.repair.subset(problem.failing)
+    failing = problem.repair_set.subset(problem.failing)
     double = copy.deepcopy(model).double()
     inputs = failing.tensors().inputs.double()
     assert torch.equal(double(inputs).argmax(1) == failing.labels, right(model, failing))
@@ -112,8 +111,8 @@ def test_the_whole_region_gets_the_class_and_inputs_beyond_the_support_keep_thei
     beyond = torch.from_numpy(np.maximum(-slack, 0).sum(axis=1) > 1 / 5.0 + 1e-5)
     assert int(inside.sum()) >= 1000
     assert int(beyond.sum()) >= 1000
-    assert bool((model(inputs[inside]).argmax(1) == problem.repair.labels[0]).all())
-    assert bool((problem.faulty(inputs[inside]).argmax(1) != problem.repair.labels[0]).any())
+    assert bool((model(inputs[inside]).argmax(1) == problem.repair_set.labels[0]).all())
+    assert bool((problem.faulty(inputs[inside]).argmax(1) != problem.repair_set.labels[0]).any())
     assert torch.equal(model(inputs[beyond]), problem.faulty(inputs[beyond]))
 
 
@@ -171,14 +170,14 @@ def test_the_patch_is_the_optimum_of_the_robust_program(activation: nn.Module) -
 
 def test_conflicting_inputs_of_one_region_are_reported_and_agreeing_ones_share_a_patch() -> None:
     centre = mislabelled(1)
-    inputs = centre.repair.tensors().inputs + torch.tensor([[0.0, 0.0], [1e-4, 0.0], [0.0, 1e-4]])
+    inputs = centre.repair_set.tensors().inputs + torch.tensor([[0.0, 0.0], [1e-4, 0.0], [0.0, 1e-4]])
     given = int(centre.faulty(inputs).argmax(1)[0])
     wanted, other = (given + 1) % 3, (given + 2) % 3
     problem = plane(inputs, torch.tensor([wanted, other, wanted]))
     model, result = repaired(problem)
     assert len(model.patterns) == 1
     assert result.costs["conflicting_inputs"] == 1
-    assert right(model, problem.repair).tolist() == [True, False, True]
+    assert right(model, problem.repair_set).tolist() == [True, False, True]
     assert result.curves["locality/fixed"][-1][1] == pytest.approx(2 / 3)
     assert len(result.curves["locality/gamma"]) == 1
 
@@ -190,9 +189,9 @@ def test_gamma_doubles_until_overlapping_patches_leave_each_other_alone() -> Non
     assert len(gammas) > 1
     assert gammas == [0.01 * 2**i for i in range(len(gammas))]
     assert model.gamma.item() == gammas[-1]
-    assert bool(right(model, problem.repair).all())
+    assert bool(right(model, problem.repair_set).all())
     weaker, _ = repaired(problem, gamma=0.01, gamma_max=0.02)
-    assert not bool(right(weaker, problem.repair).all())
+    assert not bool(right(weaker, problem.repair_set).all())
 
 
 def test_the_validation_rule_takes_the_softest_support_that_keeps_to_the_flips() -> None:
@@ -240,8 +239,8 @@ class ConvNet(nn.Module):
         return result
 
 
-def outline(dense: nn.Module) -> Outline:
-    return Outline(ConvNet(dense).eval(), "image", 3, (1, 8, 8))
+def task(dense: nn.Module) -> TaskSpec:
+    return TaskSpec(ConvNet(dense).eval(), "image", 3, (1, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -258,23 +257,23 @@ def outline(dense: nn.Module) -> Outline:
     ],
 )
 def test_other_heads_are_unadaptable(dense: nn.Module, reason: str) -> None:
-    with pytest.raises(Unadaptable, match=reason):
-        Reassure().check(outline(dense))
+    with pytest.raises(NotApplicable, match=reason):
+        Reassure().check(task(dense))
 
 
 def test_a_head_that_is_no_vector_function_is_unadaptable() -> None:
     model = nn.Sequential(nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
-    with pytest.raises(Unadaptable, match="one feature vector per input"):
-        Reassure().check(Outline(model, "table", 3, (4, 8)))
+    with pytest.raises(NotApplicable, match="one feature vector per input"):
+        Reassure().check(TaskSpec(model, "table", 3, (4, 8)))
 
 
 def test_a_dense_head_with_a_hidden_relu_is_adaptable() -> None:
-    Reassure().check(outline(nn.Sequential(nn.Linear(4, 5), nn.LeakyReLU(), nn.Dropout(), nn.Linear(5, 3))))
-    Reassure().check(digits_problem(batch_norm=True).outline)
+    Reassure().check(task(nn.Sequential(nn.Linear(4, 5), nn.LeakyReLU(), nn.Dropout(), nn.Linear(5, 3))))
+    Reassure().check(digits_problem(batch_norm=True).task)
 
 
 def test_gamma_beyond_its_maximum_is_refused() -> None:
-    with pytest.raises(Refusal, match="gamma_max"):
+    with pytest.raises(UsageError, match="gamma_max"):
         Reassure(gamma=2.0, gamma_max=1.0)
 
 

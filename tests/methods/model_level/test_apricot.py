@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.methods.base import NoRepair, Unadaptable
+from study.data.split import Split
+from study.errors import NotApplicable, RepairFailed
 from study.methods.model_level.apricot import Apricot, Best
 from study.methods.model_level.finetune import Finetune
-from study.methods.parts.continued import ContinuedTraining
-from study.methods.parts.progress import Standing
-from study.methods.parts.submodels import SubModels
-from study.methods.parts.weight_shift import flat_weights
-from study.methods.repair import repair
-from study.storage import weights_hash
-from study.subject.data.split import Split
-from study.subject.prediction import accuracy, right
-from study.subject.problem import Problem
-from study.training import Curves, fit
+from study.parts.pictures.progress import Standing
+from study.parts.training.continued import ContinuedTraining
+from study.parts.training.submodels import SubModels
+from study.parts.training.weight_shift import flat_weights
+from study.problem.prediction import accuracy, right
+from study.problem.problem import Problem
+from study.repair.run import repair
+from study.runtime.fit import Curves, fit
+from study.storage.models import weights_hash
 from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of
 
 FEW: dict[str, Any] = {"num_sub": 2, "sub_epochs": 1}
@@ -53,7 +53,7 @@ def test_without_shift_and_retraining_nothing_changes_and_that_is_no_repair() ->
     problem = digits_problem()
     for rollback in (True, False):
         approach = Apricot(eta=0, retrain_epochs=0, rollback=rollback, max_rounds=3, **FEW)
-        with pytest.raises(NoRepair, match="no round beats"):
+        with pytest.raises(RepairFailed, match="no round beats"):
             fitted(approach, problem)
         assert all(shift.after == shift.before for shift in approach._course.shifts)
         assert approach.costs()["steps"] == 0
@@ -167,7 +167,7 @@ def test_the_result_is_the_best_on_validation_with_the_buffers_of_that_moment(ro
 def test_candidates_are_drawn_without_repeats_repair_inputs_in_front(source: Any, names: list[str]) -> None:
     problem = digits_problem()
     whole = Apricot(failing_source=source, max_rounds=1000)._candidates(problem)
-    parts = [{"train": problem.train, "repair": problem.repair}[name] for name in names]
+    parts = [{"train": problem.train, "repair": problem.repair_set}[name] for name in names]
     assert len(whole) == sum(map(len, parts))
     fetched, start = whole.fetch(torch.arange(len(whole))), 0
     for part in parts:
@@ -183,26 +183,26 @@ def test_candidates_are_drawn_without_repeats_repair_inputs_in_front(source: Any
 
 def test_ends_when_its_patience_does() -> None:
     approach = Apricot(retrain_lr=1e-12, schedule="constant", eta=0, patience=2, **FEW)
-    with pytest.raises(NoRepair):
+    with pytest.raises(RepairFailed):
         fitted(approach, digits_problem())
     assert approach.costs()["steps"] == 2 * 13
 
 
 def test_needs_a_fresh_architecture_or_the_faulty_weights_to_start_from() -> None:
     problem = digits_problem()
-    opaque = dataclasses.replace(problem, build=None, outline=dataclasses.replace(problem.outline, can_be_fresh=False))
-    with pytest.raises(Unadaptable, match="sub_init=faulty"):
-        Apricot().check(opaque.outline)
-    Apricot().check(problem.outline)
-    Apricot(sub_init="faulty").check(opaque.outline)
+    opaque = dataclasses.replace(problem, build=None, task=dataclasses.replace(problem.task, can_be_fresh=False))
+    with pytest.raises(NotApplicable, match="sub_init=faulty"):
+        Apricot().check(opaque.task)
+    Apricot().check(problem.task)
+    Apricot(sub_init="faulty").check(opaque.task)
     assert repair(Apricot(sub_init="faulty", **FEW), opaque, HARDWARE).outcome == "repaired"
-    with pytest.raises(Unadaptable, match="trainable"):
-        Apricot().check(dataclasses.replace(problem.outline, model=nn.Flatten()))
+    with pytest.raises(NotApplicable, match="trainable"):
+        Apricot().check(dataclasses.replace(problem.task, model=nn.Flatten()))
 
 
 def with_repair_split(problem: Problem, indices: Tensor) -> Problem:
     """The problem with only these items in its repair split."""
-    splits = digits_splits() | {"repair": problem.repair.subset(indices)}
+    splits = digits_splits() | {"repair": problem.repair_set.subset(indices)}
     faulty: Any = problem.faulty
     return problem_of(faulty, splits)
 
@@ -212,8 +212,8 @@ def test_copes_with_one_failing_input_and_with_a_class_without() -> None:
     one = with_repair_split(problem, torch.cat([problem.failing[:1], problem.passing]))
     assert len(one.failing) == 1
     assert repair(Apricot(sub_epochs=5), one, HARDWARE).outcome in ("repaired", "failure")
-    label = int(problem.repair.labels[problem.failing].mode().values)
-    others = problem.failing[problem.repair.labels[problem.failing] != label]
+    label = int(problem.repair_set.labels[problem.failing].mode().values)
+    others = problem.failing[problem.repair_set.labels[problem.failing] != label]
     without = with_repair_split(problem, torch.cat([others, problem.passing]))
     assert repair(Apricot(sub_epochs=5), without, HARDWARE).outcome == "repaired"
 

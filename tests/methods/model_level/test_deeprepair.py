@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.methods.base import Unadaptable
+from study.data.split import Batch, Chained, Split
+from study.errors import NotApplicable
 from study.methods.model_level import deeprepair
 from study.methods.model_level.deeprepair import DeepRepair
-from study.methods.parts import mixed_training
-from study.methods.parts.augmix import REPLACE, apply_chains, draw_chains, draw_mix, mix, to_float, to_uint8
-from study.methods.parts.mixing import consistency_loss
-from study.methods.repair import Repair, repair
-from study.subject.data.split import Batch, Chained, Split
-from study.subject.prediction import predict
-from study.subject.problem import Problem
+from study.parts.augmentation.augmix import REPLACE, apply_chains, draw_chains, draw_mix, mix, to_float, to_uint8
+from study.parts.augmentation.mixing import consistency_loss
+from study.parts.training import mixed_training
+from study.problem.prediction import predict
+from study.problem.problem import Problem
+from study.repair.run import Repair, repair
 from tests.networks import TinyNet
 from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of, same, with_passing_spoilt
 
@@ -68,10 +68,10 @@ def test_no_epoch_leaves_the_model_as_it_is(problem: Problem) -> None:
 
 def test_references_are_failing_inputs_up_to_five_a_class(problem: Problem) -> None:
     approach = begun(problem)
-    labels = problem.repair.labels[problem.failing]
+    labels = problem.repair_set.labels[problem.failing]
     counts = torch.bincount(labels, minlength=10).clamp(max=5)
     assert torch.equal(torch.bincount(approach.references.labels, minlength=10), counts)
-    failing = problem.repair.tensors().inputs[problem.failing].flatten(1)
+    failing = problem.repair_set.tensors().inputs[problem.failing].flatten(1)
     assert torch.cdist(approach.references.tensors().inputs.flatten(1), failing).amin(1).max() == 0
 
 
@@ -203,25 +203,25 @@ def test_it_stops_when_the_validation_loss_has_not_improved_for_some_epochs(
 
 
 def test_what_it_cannot_work_on_is_said(problem: Problem) -> None:
-    DeepRepair().check(problem.outline)
+    DeepRepair().check(problem.task)
     for options, changes, reason in (
         ({}, {"kind": "table"}, "needs images: the inputs are table"),
         ({}, {"input_shape": (4, 8, 8)}, "1 or 3 channels: these have 4"),
         ({"levels": 4}, {}, "at least 16 pixels"),
     ):
-        with pytest.raises(Unadaptable, match=reason):
-            DeepRepair(**options).check(dataclasses.replace(problem.outline, **changes))
+        with pytest.raises(NotApplicable, match=reason):
+            DeepRepair(**options).check(dataclasses.replace(problem.task, **changes))
 
 
 def test_one_failing_input_all_of_one_class_identical_images_and_a_large_batch(problem: Problem) -> None:
     first = dataclasses.replace(problem, failing=problem.failing[:1])
     assert len(begun(first).references) == 1
-    labels = problem.repair.labels[problem.failing]
+    labels = problem.repair_set.labels[problem.failing]
     one_class = dataclasses.replace(problem, failing=problem.failing[labels == labels.mode().values])
     assert run(one_class, epochs=1).outcome in ("repaired", "failure")
-    inputs = problem.repair.tensors().inputs.clone()
+    inputs = problem.repair_set.tensors().inputs.clone()
     inputs[problem.failing] = inputs[problem.failing[0]].clone()
-    identical = dataclasses.replace(problem, repair=Split("repair", inputs, problem.repair.labels))
+    identical = dataclasses.replace(problem, repair_set=Split("repair", inputs, problem.repair_set.labels))
     assert len(begun(identical).references) == len(labels.unique())
     assert run(problem, batch_size=100_000, epochs=2).costs["steps"] == 2
 

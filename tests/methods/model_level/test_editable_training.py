@@ -11,19 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.methods.base import NoRepair, Unadaptable
+from study.data.split import Batch
+from study.errors import NotApplicable, RepairFailed
 from study.methods.model_level.editable_training import EditableTraining
-from study.methods.model_level.editing import GUARDED, Editing, still_wrong
-from study.methods.model_level.editor_training import EditorTraining, Objective
 from study.methods.model_level.finetune import Finetune
-from study.methods.parts.edit_probes import Guard, guard_subset
-from study.methods.parts.editor import EditorSettings, shortfall
-from study.methods.repair import Repair, repair
-from study.storage import weights_hash
-from study.subject.data.split import Batch
-from study.subject.prediction import accuracy, right
-from study.subject.problem import Problem
-from study.training import Curves, fit
+from study.parts.training.edit_probes import Guard, guard_subset
+from study.parts.training.editing import GUARDED, Editing, still_wrong
+from study.parts.training.editor import EditorSettings, shortfall
+from study.parts.training.editor_training import EditorTraining, Objective
+from study.problem.prediction import accuracy, right
+from study.problem.problem import Problem
+from study.repair.run import Repair, repair
+from study.runtime.fit import Curves, fit
+from study.storage.models import weights_hash
 from tests.problems import HARDWARE, digits_problem, digits_splits
 
 OFF: dict[str, Any] = {"c_edit": 0, "c_loc": 0}
@@ -162,11 +162,11 @@ def test_requests_are_random_or_failing_repair_inputs() -> None:
     stage = begun(problem, p_repair=1.0)
     for request in (stage.request() for _ in range(20)):
         assert request.indices.item() in problem.failing.tolist()
-        assert torch.equal(request.labels, problem.repair.labels[request.indices])
+        assert torch.equal(request.labels, problem.repair_set.labels[request.indices])
 
 
 def gradient_norm(clip: float) -> float:
-    """Norm of the gradient that the optimiser's first step gets."""
+    """Norm of the gradient that the optimizer's first step gets."""
     stage, norms = begun(digits_problem(), epochs=1, grad_clip=clip), list[float]()
     stage.on_train_batch_end = lambda *_: norms.append(  # type: ignore[method-assign]
         torch.stack([parameter.grad.norm() for parameter in stage.model.parameters()]).norm().item()
@@ -226,7 +226,7 @@ def test_phase_2_repairs_within_what_the_guard_set_allows(mode: Any, tol: float)
     stage, problem = edited(mode, EditorSettings("all", 5, 3e-4), tol)
     guard = guard_subset(problem.validation, GUARDED, problem.stream("guard"))
     assert accuracy(stage.repaired(), guard) >= accuracy(problem.faulty, guard) - tol - 1e-9
-    failing = problem.repair.subset(problem.failing)
+    failing = problem.repair_set.subset(problem.failing)
     fixed = right(stage.repaired(), failing).sum()
     assert stage.accepted and fixed
     assert stage.accepted + stage.rejected <= len(failing)
@@ -245,8 +245,8 @@ def test_an_edit_that_fails_or_costs_too_much_is_dropped() -> None:
 
 def test_the_easiest_edits_come_first() -> None:
     problem = digits_problem()
-    editor = EditorSettings("all", 5, 1e-3).editor(problem.faulty, problem.repair.inputs[:1], torch.tensor(0.5))
-    both = problem.repair.subset(torch.cat([problem.passing[:5], problem.failing]))
+    editor = EditorSettings("all", 5, 1e-3).editor(problem.faulty, problem.repair_set.inputs[:1], torch.tensor(0.5))
+    both = problem.repair_set.subset(torch.cat([problem.passing[:5], problem.failing]))
     features, labels = still_wrong(editor, both)
     losses = shortfall(editor.predict(features), labels)
     assert len(labels) == len(problem.failing)
@@ -278,15 +278,15 @@ class Opaque(nn.Module):
 
 
 def test_what_cannot_be_differentiated_twice_is_unadaptable() -> None:
-    outline = digits_problem().outline
-    outline.model.zero_grad()
-    EditableTraining().check(outline)
-    EditableTraining(edit_steps=0).check(digits_problem(batch_norm=True).outline)
-    with pytest.raises(Unadaptable, match="differentiated twice"):
-        EditableTraining().check(dataclasses.replace(outline, model=Opaque().eval()))
-    with pytest.raises(Unadaptable, match="layer3"):
-        EditableTraining(edit_scope=["layer3"]).check(outline)
-    assert not any(parameter.grad is not None for parameter in outline.model.parameters())
+    task = digits_problem().task
+    task.model.zero_grad()
+    EditableTraining().check(task)
+    EditableTraining(edit_steps=0).check(digits_problem(batch_norm=True).task)
+    with pytest.raises(NotApplicable, match="differentiated twice"):
+        EditableTraining().check(dataclasses.replace(task, model=Opaque().eval()))
+    with pytest.raises(NotApplicable, match="layer3"):
+        EditableTraining(edit_scope=["layer3"]).check(task)
+    assert not any(parameter.grad is not None for parameter in task.model.parameters())
 
 
 @pytest.fixture(scope="module")
@@ -341,7 +341,7 @@ def test_a_loss_that_is_no_longer_finite_is_a_failure() -> None:
     with torch.no_grad():
         stage.model.get_parameter("net.layers.5.bias").fill_(torch.nan)
     stage.training_step(batch, 0)
-    with pytest.raises(NoRepair, match="finite"):
+    with pytest.raises(RepairFailed, match="finite"):
         stage.select(0)
 
 

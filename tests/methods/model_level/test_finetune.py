@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from study.errors import Refusal
+from study.data.split import joined
+from study.errors import UsageError
 from study.methods.model_level.finetune import Finetune
-from study.methods.parts.schedule import over_steps
-from study.methods.repair import repair
-from study.storage import weights_hash
-from study.subject.data.split import joined
-from study.subject.prediction import right
-from study.training import Curves, fit
+from study.parts.training.schedule import over_steps
+from study.problem.prediction import right
+from study.repair.run import repair
+from study.runtime.fit import Curves, fit
+from study.storage.models import weights_hash
 from tests.problems import HARDWARE, RECIPE, digits_problem, digits_splits
 
 
@@ -31,15 +31,15 @@ def fitted(**options: Any) -> Finetune:
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_equals_a_bare_training_loop(schedule: Any) -> None:
     problem = digits_problem()
-    model, data = problem.copy().train(), joined("both", [problem.train, problem.repair])
-    optimiser = torch.optim.Adam(model.parameters(), fused=True)
+    model, data = problem.copy().train(), joined("both", [problem.train, problem.repair_set])
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
     loader = data.batches(64, problem.stream("batches"))
     factor = over_steps(2 * len(loader)) if schedule == "cosine" else lambda _: 1.0
     for step, batch in enumerate(batch for _ in range(2) for batch in loader):
-        optimiser.param_groups[0]["lr"] = 2e-3 * factor(step)
-        optimiser.zero_grad()
+        optimizer.param_groups[0]["lr"] = 2e-3 * factor(step)
+        optimizer.zero_grad()
         functional.cross_entropy(model(batch.inputs), batch.labels).backward()
-        optimiser.step()
+        optimizer.step()
     ours = fitted(epochs=2, schedule=schedule)
     assert weights_hash(ours.model) == weights_hash(model)
     assert ours.costs()["steps"] == 2 * len(loader)
@@ -55,7 +55,7 @@ def test_trains_on_what_it_is_told_to(data: Any) -> None:
     assert len(drawn) == 800 + added
     expected = torch.bincount(problem.train.labels, minlength=10)
     if data == "train_and_failing":
-        expected = expected + torch.bincount(problem.repair.labels[problem.failing], minlength=10)
+        expected = expected + torch.bincount(problem.repair_set.labels[problem.failing], minlength=10)
     if data != "train_and_repair":
         assert torch.bincount(drawn, minlength=10).equal(expected)
 
@@ -71,7 +71,7 @@ def test_a_budget_of_seconds_ends_with_a_result() -> None:
     result = repair(Finetune(seconds=0.4, epochs=0), digits_problem(), HARDWARE)
     assert result.outcome == "repaired"
     assert 0.4 <= result.seconds < 5
-    with pytest.raises(Refusal, match="steps"):
+    with pytest.raises(UsageError, match="steps"):
         Finetune(steps=3, seconds=1)
 
 
@@ -80,8 +80,8 @@ def test_rates_follow_from_recipe_and_schedule() -> None:
         approach = Finetune(**options)
         approach.begin(problem)
         made = approach.configure_optimizers()
-        optimiser = made["optimizer"] if isinstance(made, dict) else made
-        group = optimiser.param_groups[0]
+        optimizer = made["optimizer"] if isinstance(made, dict) else made
+        group = optimizer.param_groups[0]
         return float(group.get("initial_lr", group["lr"]))
 
     adam = dataclasses.replace(digits_problem(), recipe=dataclasses.replace(RECIPE, lr=3e-4))

@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from study.methods.base import NoRepair, Unadaptable
+from study.data.split import Split
+from study.errors import NotApplicable, RepairFailed
 from study.methods.model_level import fsgmix
 from study.methods.model_level.finetune import Finetune
 from study.methods.model_level.fsgmix import FSGMix, Guides, Sampled, at_most_per_class, unguided_left_out
-from study.methods.parts.augmix import apply_chains, draw_chains, draw_mix, mix, to_float, to_uint8
-from study.methods.parts.schedule import PEAK
-from study.methods.repair import Repair, repair
-from study.subject.data.split import Split
-from study.subject.prediction import accuracy, right
-from study.subject.problem import Problem
-from study.training import Curves, fit
+from study.parts.augmentation.augmix import apply_chains, draw_chains, draw_mix, mix, to_float, to_uint8
+from study.parts.training.schedule import PEAK
+from study.problem.prediction import accuracy, right
+from study.problem.problem import Problem
+from study.repair.run import Repair, repair
+from study.runtime.fit import Curves, fit
 from tests.networks import TinyNet
 from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of, same, with_passing_spoilt
 
@@ -47,8 +47,8 @@ def begun(problem: Problem, **options: Any) -> FSGMix:
 
 def whitened(problem: Problem, **changes: Any) -> Problem:
     """The problem with white repair inputs, which tell a guide from a black image: operators leave black as it is."""
-    white = torch.ones_like(problem.repair.tensors().inputs)
-    return dataclasses.replace(problem, repair=Split("repair", white, problem.repair.labels), **changes)
+    white = torch.ones_like(problem.repair_set.tensors().inputs)
+    return dataclasses.replace(problem, repair_set=Split("repair", white, problem.repair_set.labels), **changes)
 
 
 def all_on_the_guide(count: int, width: int, _: torch.Generator, share: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -90,9 +90,9 @@ def test_without_failing_inputs_it_fails_before_any_training(problem: Problem) -
 
 
 def test_inputs_that_are_no_images_are_refused(problem: Problem) -> None:
-    with pytest.raises(Unadaptable, match="needs images"):
-        FSGMix().check(dataclasses.replace(problem.outline, kind="tokens"))
-    FSGMix().check(problem.outline)
+    with pytest.raises(NotApplicable, match="needs images"):
+        FSGMix().check(dataclasses.replace(problem.task, kind="tokens"))
+    FSGMix().check(problem.task)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
@@ -101,7 +101,7 @@ def test_a_mix_runs_from_the_image_to_its_guide(
 ) -> None:
     monkeypatch.setattr(fsgmix, "draw_mix", partial(all_on_the_guide, share=share))
     approach = begun(problem, guide="raw")
-    labels = problem.repair.labels[problem.failing]
+    labels = problem.repair_set.labels[problem.failing]
     images = problem.train.tensors().inputs[: len(labels)]
     mixed = approach.mixed(images, labels, torch.full_like(labels, -1))
     if share == 0:
@@ -149,9 +149,9 @@ def test_a_guide_of_any_class_is_any_other_failing_input() -> None:
 
 @pytest.mark.parametrize("guide", ["chain", "operator", "raw"])
 def test_a_class_without_failures_is_mixed_with_nothing_foreign(problem: Problem, guide: str) -> None:
-    few = problem.failing[problem.repair.labels[problem.failing] == problem.repair.labels[problem.failing[0]]]
+    few = problem.failing[problem.repair_set.labels[problem.failing] == problem.repair_set.labels[problem.failing[0]]]
     approach = begun(whitened(problem, failing=few), guide=guide)
-    label = int(problem.repair.labels[few[0]])
+    label = int(problem.repair_set.labels[few[0]])
     black = torch.zeros(50, 1, 8, 8)
     nobody = torch.full((50,), -1)
     assert not approach.mixed(black, torch.full((50,), (label + 1) % 10), nobody).any()
@@ -250,13 +250,13 @@ def ended_epochs(problem: Problem, tol: float, *epochs: dict[str, Tensor]) -> FS
 
 
 def test_the_epoch_with_most_failing_inputs_repaired_is_kept_among_those_that_hold_accuracy(problem: Problem) -> None:
-    failing = problem.repair.labels[problem.failing]
+    failing = problem.repair_set.labels[problem.failing]
     most = int(torch.bincount(failing).argmax())
     faulty, biased = problem.faulty.state_dict(), constant(problem, most)
     kept = ended_epochs(problem, 1.0, faulty, biased, faulty).repaired()
-    assert int(right(kept, problem.repair.subset(problem.failing)).sum()) == int((failing == most).sum())
+    assert int(right(kept, problem.repair_set.subset(problem.failing)).sum()) == int((failing == most).sum())
     assert same(ended_epochs(problem, 0.001, biased, faulty, biased).repaired(), problem.faulty)
-    with pytest.raises(NoRepair, match="validation accuracy"):
+    with pytest.raises(RepairFailed, match="validation accuracy"):
         ended_epochs(problem, 0.001, biased).repaired()
 
 
@@ -270,7 +270,7 @@ def test_it_stops_when_the_validation_loss_has_not_improved_for_some_epochs(prob
     assert run(problem, **still, patience=3).costs["steps"] == 4 / 9 * run(problem, **still).costs["steps"]
 
 
-def test_the_optimiser_follows_from_the_recipe_unless_it_is_set(problem: Problem) -> None:
+def test_the_optimizer_follows_from_the_recipe_unless_it_is_set(problem: Problem) -> None:
     by_sgd = dataclasses.replace(problem, recipe=dataclasses.replace(problem.recipe, optimizer="sgd", lr=0.3))
     adam = begun(problem).configure_optimizers()["optimizer"]
     assert isinstance(adam, torch.optim.Adam) and adam.param_groups[0]["initial_lr"] == PEAK

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from study.methods.base import Unadaptable
+from study.data.split import Split
+from study.errors import NotApplicable
 from study.methods.model_level.hudd import HUDD
-from study.methods.repair import Repair, repair
-from study.subject.architectures.lenet5 import LeNet5
-from study.subject.data.split import Split
-from study.subject.problem import Outline, Problem
+from study.models.lenet5 import LeNet5
+from study.problem.problem import Problem, TaskSpec
+from study.repair.run import Repair, repair
 from tests.networks import TinyNet
 from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of, same
 
@@ -49,7 +49,7 @@ def test_the_bag_is_balanced_and_of_the_repair_split(problem: Problem) -> None:
     assert len(bag) == causes.count * 2 * int(sizes.max())
     assert len(bag.unique()) == 2 * int(sizes.sum())
     assert torch.isin(causes.errors[causes.labels >= 0], bag).all()  # at distance 0 of their own cluster
-    assert torch.equal(approach.data.labels[len(problem.train) :], problem.repair.labels[bag])
+    assert torch.equal(approach.data.labels[len(problem.train) :], problem.repair_set.labels[bag])
     assert torch.equal(bag, begun(problem).chosen)
     unbalanced = begun(problem, balance=False).chosen
     assert len(unbalanced) == len(unbalanced.unique()) == len(bag.unique())
@@ -69,8 +69,8 @@ def test_improvement_inputs_are_only_taken_where_they_may_be(problem: Problem) -
     errors, improvement = halves._roles()
     assert not torch.isin(improvement, errors).any() and torch.isin(errors, problem.failing).all()
     assert torch.isin(halves.chosen, improvement).all() and 0 < len(errors) < len(problem.failing)
-    counts = torch.bincount(problem.repair.labels[improvement])
-    assert ((torch.bincount(problem.repair.labels) - 2 * counts).abs() <= 1).all()
+    counts = torch.bincount(problem.repair_set.labels[improvement])
+    assert ((torch.bincount(problem.repair_set.labels) - 2 * counts).abs() <= 1).all()
 
 
 def test_the_bag_is_capped_as_a_share_of_the_training_set(problem: Problem) -> None:
@@ -115,31 +115,31 @@ def test_it_trains_a_convolution_and_its_batch_norm() -> None:
 
 def test_lenet5_gives_activations_poolings_and_hidden_layers() -> None:
     lenet = LeNet5(input_shape=(1, 28, 28), num_classes=10).eval()
-    HUDD().check(Outline(lenet, "image", 10, (1, 28, 28)))
+    HUDD().check(TaskSpec(lenet, "image", 10, (1, 28, 28)))
 
 
 def test_a_network_without_a_hidden_layer_is_unadaptable(problem: Problem) -> None:
     linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
-    with pytest.raises(Unadaptable, match="no hidden layer"):
-        HUDD().check(dataclasses.replace(problem.outline, model=linear))
-    HUDD().check(dataclasses.replace(problem.outline, kind="table"))
+    with pytest.raises(NotApplicable, match="no hidden layer"):
+        HUDD().check(dataclasses.replace(problem.task, model=linear))
+    HUDD().check(dataclasses.replace(problem.task, kind="table"))
 
 
 def test_one_failing_input_all_of_one_class_and_a_batch_larger_than_the_split(problem: Problem) -> None:
     first = dataclasses.replace(problem, failing=problem.failing[:1])
     assert begun(first).causes.count == 1
     assert len(begun(first).chosen) == 2
-    labels = problem.repair.labels[problem.failing]
+    labels = problem.repair_set.labels[problem.failing]
     one_class = dataclasses.replace(problem, failing=problem.failing[labels == labels.mode().values])
     assert run(one_class).outcome in ("repaired", "failure")
     assert run(problem, batch_size=100_000, epochs=2).costs["steps"] == 2
 
 
 def test_identical_images_are_one_cluster_and_no_crash(problem: Problem) -> None:
-    inputs, labels = problem.repair.tensors().inputs.clone(), problem.repair.labels.clone()
+    inputs, labels = problem.repair_set.tensors().inputs.clone(), problem.repair_set.labels.clone()
     first = problem.failing[0]
     inputs[problem.failing], labels[problem.failing] = inputs[first].clone(), labels[first].clone()
-    identical = dataclasses.replace(problem, repair=Split("repair", inputs, labels))
+    identical = dataclasses.replace(problem, repair_set=Split("repair", inputs, labels))
     assert begun(identical).causes.count == 1
     assert run(identical).outcome in ("repaired", "failure")
 
@@ -154,10 +154,10 @@ def test_a_holdout_without_failing_inputs_is_no_repair(problem: Problem) -> None
 
 
 def test_labels_outside_of_the_bag_and_of_the_failing_inputs_are_not_used(problem: Problem) -> None:
-    labels = problem.repair.labels.clone()
+    labels = problem.repair_set.labels.clone()
     bag = begun(problem).chosen
     labels[~torch.isin(torch.arange(len(labels)), bag)] = 10**6
-    poisoned = dataclasses.replace(problem, repair=Split("repair", problem.repair.tensors().inputs, labels))
+    poisoned = dataclasses.replace(problem, repair_set=Split("repair", problem.repair_set.tensors().inputs, labels))
     assert same(run(poisoned).model, run(problem).model)
 
 
@@ -167,7 +167,7 @@ def test_the_picture_shows_the_clusters_above_their_heatmaps(problem: Problem) -
     captions = [label.get_text() for label in axes.get_yticklabels()]
     assert captions[0].startswith("cluster 1: ") and captions[1] == "relevance"
     assert len(captions) == 2 * min(12, approach.causes.count)
-    table = dataclasses.replace(problem, outline=dataclasses.replace(problem.outline, kind="table"))
+    table = dataclasses.replace(problem, task=dataclasses.replace(problem.task, kind="table"))
     assert begun(table).pictures() == {}
 
 

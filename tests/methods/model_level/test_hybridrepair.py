@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.methods.base import Unadaptable
+from study.data.split import Split
+from study.errors import NotApplicable
 from study.methods.model_level.hybridrepair import HybridRepair
-from study.methods.parts.label_budget import NONE
-from study.methods.parts.uncertainty import relative
-from study.methods.repair import Repair, repair
-from study.randomness import forked
-from study.subject.data.split import Split
-from study.subject.faulty import Training
-from study.subject.prediction import accuracy, predict, right
-from study.subject.problem import Problem
-from study.training import Curves, fit
+from study.parts.selection.label_budget import NONE
+from study.parts.selection.uncertainty import relative
+from study.problem.faulty import Training
+from study.problem.prediction import accuracy, predict, right
+from study.problem.problem import Problem
+from study.repair.run import Repair, repair
+from study.runtime.fit import Curves, fit
+from study.runtime.randomness import forked
 from tests.problems import HARDWARE, RECIPE, build, digits_problem, digits_splits, problem_of
 
 QUICK: dict[str, Any] = {"views": 2, "severity": 1.0, "warm_epochs": 1, "epochs": 2, "max_ssl_steps": 5}
@@ -72,12 +72,12 @@ def test_no_more_labels_are_read_than_the_budget_buys(problem: Problem, labels: 
 @pytest.mark.parametrize("labels", LABELS)
 def test_neither_labels_that_are_not_bought_nor_which_inputs_fail_are_read(problem: Problem, labels: str) -> None:
     first = trained(problem, labels=labels)
-    hidden = torch.ones(len(problem.repair), dtype=torch.bool)
+    hidden = torch.ones(len(problem.repair_set), dtype=torch.bool)
     hidden[problem.pool.revealed] = False
-    other = torch.where(hidden, 10**6, problem.repair.labels)
-    repair_split = Split("repair", problem.repair.tensors().inputs, other)
+    other = torch.where(hidden, 10**6, problem.repair_set.labels)
+    repair_split = Split("repair", problem.repair_set.tensors().inputs, other)
     nobody = problem.failing[:0]
-    blind = dataclasses.replace(problem, repair=repair_split, failing=nobody, passing=nobody)
+    blind = dataclasses.replace(problem, repair_set=repair_split, failing=nobody, passing=nobody)
     assert same(first.repaired(), trained(blind, labels=labels).repaired())
     assert not same(first.repaired(), problem.faulty)
 
@@ -155,7 +155,7 @@ def test_trusted_inputs_are_those_up_to_tau(problem: Problem) -> None:
     u = relative(again._entropy(again._pool))
     trusted = approach._selection.trusted
     assert u[trusted].max() < u[~trusted].min()
-    assert right(problem.faulty, problem.repair)[trusted].double().mean() > 0.97
+    assert right(problem.faulty, problem.repair_set)[trusted].double().mean() > 0.97
 
 
 def test_without_self_training_it_takes_as_many_steps_on_the_labels(problem: Problem) -> None:
@@ -167,7 +167,7 @@ def test_without_self_training_it_takes_as_many_steps_on_the_labels(problem: Pro
 def test_an_epoch_without_labels_has_as_many_steps_as_the_larger_split(problem: Problem) -> None:
     approach = quick(max_ssl_steps=None)
     approach.begin(problem)
-    approach._pool = problem.repair
+    approach._pool = problem.repair_set
     assert approach._steps_without_labels(torch.arange(800)) == 12
     assert approach._steps_without_labels(torch.arange(100)) == 6
     assert approach._steps_without_labels(torch.arange(3)) == 6
@@ -189,12 +189,12 @@ def test_momentum_is_kept_through_both_phases(problem: Problem) -> None:
     approach.begin(problem)
     next(approach._generator)
     next(approach._generator)
-    optimiser = approach._optimiser
+    optimizer = approach._optimizer
     weight = next(approach.model.parameters())
-    buffer = optimiser.state[weight]["momentum_buffer"]
+    buffer = optimizer.state[weight]["momentum_buffer"]
     assert bool(buffer.any())
     next(approach._generator)
-    assert approach._optimiser is optimiser and optimiser.state[weight]["momentum_buffer"] is buffer
+    assert approach._optimizer is optimizer and optimizer.state[weight]["momentum_buffer"] is buffer
 
 
 def test_bought_inputs_are_not_transformed_as_training_inputs_are(problem: Problem) -> None:
@@ -224,9 +224,9 @@ def test_a_blob_that_training_has_not_seen_is_learnt_from_a_few_labels() -> None
     training = Training(model, RECIPE, splits["train"], splits["validation"], 0)
     fit(training, HARDWARE, loader=splits["train"].batches(64, torch.Generator()), curves=Curves(), epochs=12)
     problem = problem_of(model, splits)
-    problem = dataclasses.replace(problem, outline=dataclasses.replace(problem.outline, num_classes=2))
+    problem = dataclasses.replace(problem, task=dataclasses.replace(problem.task, num_classes=2))
     missing = splits["test"].subset((splits["test"].groups == 6).nonzero().flatten())
-    percent = 100 * 12.5 / len(problem.repair)
+    percent = 100 * 12.5 / len(problem.repair_set)
     result = run(problem, budget_percent=percent, average_cluster_size=1000, epochs=4, lr=0.05)
     assert result.costs["labels"] <= 12 and result.model is not None
     assert accuracy(problem.faulty, missing) < 0.5
@@ -257,8 +257,8 @@ def test_extreme_settings_are_no_crash(problem: Problem, edge: str) -> None:
 
 
 def test_identical_images_are_no_crash(problem: Problem) -> None:
-    alike = problem.repair.tensors().inputs[:1].repeat(len(problem.repair), 1, 1, 1)
-    blurred = dataclasses.replace(problem, repair=Split("repair", alike, problem.repair.labels))
+    alike = problem.repair_set.tensors().inputs[:1].repeat(len(problem.repair_set), 1, 1, 1)
+    blurred = dataclasses.replace(problem, repair_set=Split("repair", alike, problem.repair_set.labels))
     assert 1 <= run(blurred).costs["labels"] <= 40
 
 
@@ -271,14 +271,14 @@ def test_what_cannot_end_well_is_a_failure(problem: Problem, setting: dict[str, 
 
 
 def test_subjects_that_lack_what_it_needs_are_refused(problem: Problem) -> None:
-    outline = problem.outline
-    HybridRepair().check(outline)
-    with pytest.raises(Unadaptable, match="needs images"):
-        HybridRepair().check(dataclasses.replace(outline, kind="tokens"))
-    with pytest.raises(Unadaptable, match="two classes"):
-        HybridRepair().check(dataclasses.replace(outline, num_classes=1))
-    with pytest.raises(Unadaptable, match="Linear"):
-        HybridRepair().check(dataclasses.replace(outline, model=nn.Flatten()))
+    task = problem.task
+    HybridRepair().check(task)
+    with pytest.raises(NotApplicable, match="needs images"):
+        HybridRepair().check(dataclasses.replace(task, kind="tokens"))
+    with pytest.raises(NotApplicable, match="two classes"):
+        HybridRepair().check(dataclasses.replace(task, num_classes=1))
+    with pytest.raises(NotApplicable, match="Linear"):
+        HybridRepair().check(dataclasses.replace(task, model=nn.Flatten()))
     result = run(dataclasses.replace(problem, train=problem.train.subset(torch.arange(0))))
     assert result.outcome == "unadaptable" and "training inputs" in result.reason
 
@@ -292,4 +292,4 @@ def test_pictures_show_what_was_bought_and_read_no_further_label(problem: Proble
         figure.savefig(io.BytesIO(), format="png")
     captions = [text.get_text() for text in pictures["clusters"].axes[0].get_yticklabels()]
     first = approach._purchase.bought[0]
-    assert captions[0] == f"label {int(problem.repair.labels[first])}, for {len(approach._purchase.family(0))}"
+    assert captions[0] == f"label {int(problem.repair_set.labels[first])}, for {len(approach._purchase.family(0))}"

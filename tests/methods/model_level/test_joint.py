@@ -11,20 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.methods.base import Approach, Unadaptable
+from study.data.split import Batch, Split
+from study.errors import NotApplicable
 from study.methods.model_level.finetune import Finetune
 from study.methods.model_level.joint import Joint, ceilings
-from study.methods.parts.voting import SoftVote, UnanimousVote
-from study.methods.repair import repair
 from study.metrics.fairness import average_absolute_odds_difference
 from study.metrics.robustness import LinfPGD
-from study.randomness import stream
-from study.storage import weights_hash
-from study.subject.data.split import Batch, Split
-from study.subject.model import Subject
-from study.subject.prediction import accuracy, predict, right
-from study.subject.problem import Problem
-from study.training import Curves, fit
+from study.models.classifier import Classifier
+from study.models.votes import SoftVote, UnanimousVote
+from study.problem.prediction import accuracy, predict, right
+from study.problem.problem import Problem
+from study.repair.approach import Approach
+from study.repair.run import repair
+from study.runtime.fit import Curves, fit
+from study.runtime.randomness import stream
+from study.storage.models import weights_hash
 from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of
 
 OFF: dict[str, Any] = {"adv": 0, "hinge": 0, "fair": 0, "bal": 0, "aug": 0, "extra_failing": 0}
@@ -179,7 +180,9 @@ def test_appended_items_are_failing_repair_inputs() -> None:
     problem = digits_problem()
     appended = torch.cat([batch.indices[-2:] for batch in begun().batches()])
     assert set(appended.tolist()) <= set((problem.failing + len(problem.train)).tolist())
-    nothing_fails = dataclasses.replace(problem, failing=problem.failing[:0], passing=torch.arange(len(problem.repair)))
+    nothing_fails = dataclasses.replace(
+        problem, failing=problem.failing[:0], passing=torch.arange(len(problem.repair_set))
+    )
     assert len(first_batch(begun(nothing_fails)).labels) == 64
 
 
@@ -231,12 +234,12 @@ def in_two_styles(split: Split, share: float) -> Split:
 def grouped() -> tuple[Problem, Split]:
     """Digits in two styles, which go with the label in training and are random elsewhere; and the test split."""
     splits = {name: in_two_styles(split, 0.95 if name == "train" else 0.5) for name, split in digits_splits().items()}
-    model: Subject = build()
+    model: Classifier = build()
     plain = problem_of(model, splits)
     trained = fitted(Finetune(data="train", epochs=10, schedule="constant"), plain).model.eval()
     problem = problem_of(trained, splits)
-    outline = dataclasses.replace(problem.outline, has_groups=True)
-    return dataclasses.replace(problem, outline=outline), splits["test"]
+    task = dataclasses.replace(problem.task, has_groups=True)
+    return dataclasses.replace(problem, task=task), splits["test"]
 
 
 def aaod(model: nn.Module, split: Split) -> float:
@@ -256,24 +259,24 @@ def test_groups_switch_the_fairness_terms_on_and_they_help(grouped: tuple[Proble
 
 def test_without_groups_or_box_the_terms_are_off_or_refused() -> None:
     problem = digits_problem()
-    boxless = dataclasses.replace(problem.outline, box=None)
-    assert begun(dataclasses.replace(problem, outline=boxless)).settings.adv == 0
+    boxless = dataclasses.replace(problem.task, box=None)
+    assert begun(dataclasses.replace(problem, task=boxless)).settings.adv == 0
     assert begun(digits_problem(batch_norm=True)).settings.adv == 0
     assert begun().settings.adv == 2
     assert begun().settings.epsilon == pytest.approx(0.1 * 2 / 3)
-    table = dataclasses.replace(problem.outline, kind="table", input_shape=(64,))
-    assert begun(dataclasses.replace(problem, outline=table)).settings.aug == 0
-    radiusless = dataclasses.replace(problem.outline, epsilon=None)
-    for options, outline in (
+    table = dataclasses.replace(problem.task, kind="table", input_shape=(64,))
+    assert begun(dataclasses.replace(problem, task=table)).settings.aug == 0
+    radiusless = dataclasses.replace(problem.task, epsilon=None)
+    for options, task in (
         ({"adv": 1}, boxless),
         ({"adv": 1}, radiusless),
-        ({"fair": 0.5}, problem.outline),
+        ({"fair": 0.5}, problem.task),
         ({"aug": 0.5}, table),
         ({"flip": True}, table),
     ):
-        with pytest.raises(Unadaptable):
-            Joint(**options).check(outline)
-        Joint().check(outline)
+        with pytest.raises(NotApplicable):
+            Joint(**options).check(task)
+        Joint().check(task)
     Joint(adv=1, epsilon=0.1).check(radiusless)
 
 

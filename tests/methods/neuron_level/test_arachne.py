@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.methods.base import NoRepair, Unadaptable
+from study.errors import NotApplicable, RepairFailed
 from study.methods.neuron_level import arachne
 from study.methods.neuron_level.arachne import Arachne, Fitness
-from study.methods.parts.patched import Places, patches
-from study.storage import weights_hash
-from study.subject.prediction import predict
-from study.subject.problem import Outline, Problem
+from study.parts.network.patched import Places, patches
+from study.problem.prediction import predict
+from study.problem.problem import Problem, TaskSpec
+from study.storage.models import weights_hash
 from tests.networks import Plain
 from tests.problems import digits_problem, digits_splits, problem_of
 
@@ -41,8 +41,8 @@ def differing(before: nn.Module, after: nn.Module) -> list[str]:
 
 def fitness_from_scratch(model: nn.Module, problem: Problem, alpha: float) -> float:
     """Of a model, with all failing inputs as targets."""
-    logits = predict(model, problem.repair)
-    labels = problem.repair.labels
+    logits = predict(model, problem.repair_set)
+    labels = problem.repair_set.labels
     loss = nn.functional.cross_entropy(logits, labels, reduction="none")
     phi = torch.where(logits.argmax(1) == labels, 1.0, 1 / (loss + 1)).double()
     return (phi[problem.passing].sum() + alpha * phi[problem.failing].sum()).item()
@@ -68,7 +68,7 @@ def test_the_logged_fitness_is_that_of_the_repaired_model_and_never_falls(proble
         fitness_from_scratch(problem.faulty, problem, 4.0), abs=1e-3
     )
     assert logged[0]["search/original_fitness"] < best[-1] <= len(problem.passing) + 4.0 * len(problem.failing)
-    right = predict(repaired, problem.repair).argmax(1) == problem.repair.labels
+    right = predict(repaired, problem.repair_set).argmax(1) == problem.repair_set.labels
     assert float(logged[-1]["search/failing_fixed"]) == pytest.approx(right[problem.failing].double().mean().item())
     assert float(logged[-1]["search/passing_kept"]) == pytest.approx(right[problem.passing].double().mean().item())
     assert right[problem.failing].any()
@@ -85,7 +85,7 @@ def test_a_floor_drops_only_what_lies_below_it(problem: Problem) -> None:
     for place in (names[0], names[-1]):
         places = Places((place,), torch.zeros(2, dtype=torch.long), torch.tensor([3, 40]))
         indices = torch.cat([problem.failing, problem.passing])
-        evaluation = patches(problem.faulty, places, problem.repair, indices)
+        evaluation = patches(problem.faulty, places, problem.repair_set, indices)
         fitness = Fitness(evaluation, torch.isin(indices, problem.failing), 10.0)
         values = torch.randn(30, 2, generator=torch.Generator().manual_seed(0)) * 2
         exact = fitness(values)
@@ -98,13 +98,13 @@ def test_a_floor_drops_only_what_lies_below_it(problem: Problem) -> None:
 
 def test_no_generation_is_no_repair(problem: Problem) -> None:
     for accept in ("if_better", "always"):
-        with pytest.raises(NoRepair, match="generations=0"):
+        with pytest.raises(RepairFailed, match="generations=0"):
             run(problem, generations=0, accept=accept)
 
 
 def test_a_patch_must_beat_the_original_unless_always() -> None:
     problem = digits_problem()
-    with pytest.raises(NoRepair, match="beats the original"):
+    with pytest.raises(RepairFailed, match="beats the original"):
         run(problem, population=4, generations=1, alpha=0.01)
     repaired, _ = run(problem, population=4, generations=1, alpha=0.01, accept="always")
     assert weights_hash(repaired) != weights_hash(problem.faulty)
@@ -112,20 +112,20 @@ def test_a_patch_must_beat_the_original_unless_always() -> None:
 
 def test_what_it_cannot_repair() -> None:
     problem = digits_problem()
-    with pytest.raises(NoRepair, match="right on no repair input"):
+    with pytest.raises(RepairFailed, match="right on no repair input"):
         run(replace(problem, passing=problem.passing[:0]))
     dead = problem.copy()
     for parameter in dead.parameters():
         parameter.data.zero_()
     dead.get_submodule("net.layers.5").bias.data[:] = 0  # no input reaches the weights, and no gradient
-    with pytest.raises(NoRepair, match="gradient loss"):
+    with pytest.raises(RepairFailed, match="gradient loss"):
         run(problem_of(dead, digits_splits()))
 
 
 def test_options_choose_targets_and_layers() -> None:
     problem = digits_problem()
-    logits = predict(problem.faulty, problem.repair)
-    pairs = torch.stack([problem.repair.labels, logits.argmax(1)], 1)[problem.failing]
+    logits = predict(problem.faulty, problem.repair_set)
+    pairs = torch.stack([problem.repair_set.labels, logits.argmax(1)], 1)[problem.failing]
     kinds, counts = pairs.unique(dim=0, return_counts=True)
     assert run(problem, target="top_type", alpha=10.0)[1][0]["search/targets"] == counts.max()
     share = run(problem, neg_fraction=0.5, alpha=10.0)[1][0]["search/targets"]
@@ -139,9 +139,9 @@ def test_the_passing_sample_is_stratified() -> None:
     problem = digits_problem()
     sample = arachne._passing_sample(problem, 60, torch.Generator().manual_seed(0))
     assert len(sample.unique()) == len(sample) and bool(torch.isin(sample, problem.passing).all())
-    whole = problem.repair.labels[problem.passing].bincount()
+    whole = problem.repair_set.labels[problem.passing].bincount()
     expected = (60 * whole / len(problem.passing)).round().clamp(min=1)
-    assert problem.repair.labels[sample].bincount().tolist() == expected.tolist()
+    assert problem.repair_set.labels[sample].bincount().tolist() == expected.tolist()
     everything = arachne._passing_sample(problem, len(problem.passing), torch.Generator())
     assert torch.equal(everything, problem.passing)
 
@@ -158,13 +158,13 @@ def test_bounds_and_start_come_from_the_layer() -> None:
 
 
 def test_check_names_what_is_missing_and_leaves_the_global_generator_alone() -> None:
-    outlines = [digits_problem().outline, Outline(Plain().eval(), "image", 10, (1, 8, 8))]
+    outlines = [digits_problem().task, TaskSpec(Plain().eval(), "image", 10, (1, 8, 8))]
     state = torch.get_rng_state()
-    for outline in outlines:
-        Arachne().check(outline)
+    for task in outlines:
+        Arachne().check(task)
     assert torch.equal(torch.get_rng_state(), state)
-    with pytest.raises(Unadaptable, match="needs a Linear or Conv2d layer"):
-        Arachne().check(Outline(nn.Flatten().eval(), "image", 10, (1, 8, 8)))
+    with pytest.raises(NotApplicable, match="needs a Linear or Conv2d layer"):
+        Arachne().check(TaskSpec(nn.Flatten().eval(), "image", 10, (1, 8, 8)))
 
 
 def test_a_model_that_cannot_be_traced_is_repaired_in_its_output_layer() -> None:

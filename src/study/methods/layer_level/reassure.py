@@ -19,14 +19,14 @@ from pydantic import Field, validate_call
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from study.errors import Refusal
-from study.methods.base import Level, Log, Patching, Rounds, Seconds, Unadaptable
-from study.methods.layer_level.patch_network import Combination, PatchNetwork
-from study.methods.layer_level.regions import Maximiser, PiecewiseLinear, Region
-from study.methods.parts.structure import Structure
-from study.subject.data.split import Split
-from study.subject.prediction import BATCH
-from study.subject.problem import Outline, Problem
+from study.data.split import Split
+from study.errors import NotApplicable, UsageError
+from study.models.patch_network import Combination, PatchNetwork
+from study.parts.network.linear_regions import Maximiser, PiecewiseLinear, Region
+from study.parts.network.structure import Structure
+from study.problem.prediction import BATCH
+from study.problem.problem import Problem, TaskSpec
+from study.repair.approach import Level, Log, Patching, Rounds, Seconds
 
 STEP = {"exact": 2.0, "validation": 2.0**0.25}
 """Ratio of one gamma that is tried to the one before."""
@@ -84,7 +84,7 @@ class Reassure(Patching):
     ) -> None:
         super().__init__(max_seconds=max_seconds)
         if gamma > gamma_max:
-            raise Refusal(f"method.gamma={gamma:g} must not exceed method.gamma_max={gamma_max:g}")
+            raise UsageError(f"method.gamma={gamma:g} must not exceed method.gamma_max={gamma_max:g}")
         self.points, self.max_points = points, max_points
         self.area, self.eps, self.box = area, eps, box
         self.gamma, self.gamma_max = gamma, gamma_max
@@ -92,24 +92,24 @@ class Reassure(Patching):
         self.combine = combine
         self._used: dict[str, float] = {"linear_programs": 0}
 
-    def check(self, outline: Outline) -> None:
-        """Raise Unadaptable unless the network ends in a dense head with a hidden ReLU: without one, the region of an
+    def check(self, task: TaskSpec) -> None:
+        """Raise NotApplicable unless the network ends in a dense head with a hidden ReLU: without one, the region of an
         input is the whole feature space and a patch would be global."""
-        network = PatchNetwork(outline.model, 0)
+        network = PatchNetwork(task.model, 0)
         if not network.head.has_hidden_relu:
-            name = type(getattr(outline.model, "net", outline.model)).__name__
-            raise Unadaptable(f"needs a hidden ReLU between two dense layers: {name} has none")
+            name = type(getattr(task.model, "net", task.model)).__name__
+            raise NotApplicable(f"needs a hidden ReLU between two dense layers: {name} has none")
         if any(isinstance(module, nn.BatchNorm1d) and module.running_mean is None for module in network.head.modules):
-            raise Unadaptable("BatchNorm in the dense head keeps no running statistics, so the head is not affine")
-        dtype = torch.long if outline.kind == "tokens" else torch.get_default_dtype()
+            raise NotApplicable("BatchNorm in the dense head keeps no running statistics, so the head is not affine")
+        dtype = torch.long if task.kind == "tokens" else torch.get_default_dtype()
         with torch.inference_mode():
-            example = torch.zeros(1, *outline.input_shape, dtype=dtype, device=next(network.parameters()).device)
+            example = torch.zeros(1, *task.input_shape, dtype=dtype, device=next(network.parameters()).device)
             features = network.trace(example)[1]
         if features.dim() != 2:
-            raise Unadaptable("the dense head does not work on one feature vector per input")
+            raise NotApplicable("the dense head does not work on one feature vector per input")
 
     def rounds(self, problem: Problem) -> Rounds:
-        targets = problem.repair.subset(self._drawn(problem))
+        targets = problem.repair_set.subset(self._drawn(problem))
         faulty = PatchNetwork(problem.copy(), 0)
         features = _traced(faulty, targets)[1].double().cpu()
         lower, upper = self._box(problem, faulty, features)

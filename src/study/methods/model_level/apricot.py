@@ -15,14 +15,15 @@ import torch
 from pydantic import Field, validate_call
 from torch import Tensor, nn
 
-from study.methods.base import Level, Log, NoRepair, Patching, Rounds, Seconds, Stage, Unadaptable
-from study.methods.parts.continued import ContinuedTraining
-from study.methods.parts.progress import Measure, Panel, Point, Standing, drawn
-from study.methods.parts.submodels import Start, SubModelTraining
-from study.methods.parts.weight_shift import Strategy, divided, flat_weights, shift_for, write_weights
-from study.subject.data.split import Selected, Split, joined
-from study.subject.prediction import right
-from study.subject.problem import Outline, Problem
+from study.data.split import Selected, Split, joined
+from study.errors import NotApplicable, RepairFailed
+from study.parts.pictures.progress import Measure, Panel, Point, Standing, drawn
+from study.parts.training.continued import ContinuedTraining
+from study.parts.training.submodels import Start, SubModelTraining
+from study.parts.training.weight_shift import Strategy, divided, flat_weights, shift_for, write_weights
+from study.problem.prediction import right
+from study.problem.problem import Problem, TaskSpec
+from study.repair.approach import Level, Log, Patching, Rounds, Seconds, Stage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,14 +93,14 @@ class Apricot(Patching):
         self._course = Course()
         self._sub_steps = 0
 
-    def check(self, outline: Outline) -> None:
-        if self.sub_init == "scratch" and not outline.can_be_fresh:
-            raise Unadaptable(
+    def check(self, task: TaskSpec) -> None:
+        if self.sub_init == "scratch" and not task.can_be_fresh:
+            raise NotApplicable(
                 "trains sub-models from scratch, and this architecture cannot be initialised anew: "
                 "set method.sub_init=faulty"
             )
-        if not any(parameter.requires_grad for parameter in outline.model.parameters()):
-            raise Unadaptable(f"needs trainable parameters: {type(outline.model).__name__} has none")
+        if not any(parameter.requires_grad for parameter in task.model.parameters()):
+            raise NotApplicable(f"needs trainable parameters: {type(task.model).__name__} has none")
 
     def stages(self, problem: Problem) -> Iterator[Stage]:
         """Steps 1 and 2, sub-models; then the rounds."""
@@ -147,16 +148,16 @@ class Apricot(Patching):
                     break
             yield {}
         if len(starts) and not best.round:
-            raise NoRepair("no round beats the faulty model's validation accuracy")
+            raise RepairFailed("no round beats the faulty model's validation accuracy")
         best.restore(model)
         return model
 
     def _candidates(self, problem: Problem) -> Split:
         """Step 4: the inputs of all rounds, in random order, those of the repair split in front; nothing is copied."""
         generator, left = problem.stream("candidates"), self.max_rounds * self.fix_batch
-        sources = {"repair": [problem.repair], "train": [problem.train]}
+        sources = {"repair": [problem.repair_set], "train": [problem.train]}
         chosen = []
-        for split in sources.get(self.failing_source, [problem.repair, problem.train]):
+        for split in sources.get(self.failing_source, [problem.repair_set, problem.train]):
             order = torch.randperm(len(split), generator=generator)[:left].to(split.device)
             chosen.append(Split(split.name, Selected(split.inputs, order), split.labels[order]))
             left -= len(order)

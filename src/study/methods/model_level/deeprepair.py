@@ -17,16 +17,17 @@ import torch
 from pydantic import Field, validate_call
 from torch import Tensor
 
-from study.methods.base import Level, Log, Seconds, Unadaptable
-from study.methods.parts.augmix import to_float, to_uint8
-from study.methods.parts.contact_sheet import contact_sheet
-from study.methods.parts.mixed_training import MixedTraining, Transform
-from study.methods.parts.mixing import VIEWS, cosine_sgd
-from study.methods.parts.references import references
-from study.methods.parts.style import BATCH, HaarWCT
-from study.subject.data.split import Batch, Batches, Split
-from study.subject.problem import Outline, Problem
-from study.subject.recipe import Auto
+from study.data.split import Batch, Batches, Split
+from study.errors import NotApplicable
+from study.parts.augmentation.augmix import to_float, to_uint8
+from study.parts.augmentation.mixing import VIEWS, cosine_sgd
+from study.parts.augmentation.style import BATCH, HaarWCT
+from study.parts.pictures.contact_sheet import contact_sheet
+from study.parts.selection.references import references
+from study.parts.training.mixed_training import MixedTraining, Transform
+from study.problem.problem import Problem, TaskSpec
+from study.problem.recipe import Auto
+from study.repair.approach import Level, Log, Seconds
 
 SHOWN, SHOWN_CLASSES = 10, 20
 """Of the pictures: images in a row, and rows."""
@@ -80,20 +81,20 @@ class DeepRepair(MixedTraining):
         self.lr, self.weight_decay, self.batch_size, self.train_fraction = lr, weight_decay, batch_size, train_fraction
         self._references = 0
 
-    def check(self, outline: Outline) -> None:
-        super().check(outline)
-        channels, *sides = outline.input_shape
+    def check(self, task: TaskSpec) -> None:
+        super().check(task)
+        channels, *sides = task.input_shape
         if channels not in (1, 3):
-            raise Unadaptable(f"needs images of 1 or 3 channels: these have {channels}")
+            raise NotApplicable(f"needs images of 1 or 3 channels: these have {channels}")
         if self.levels != "auto" and 2**self.levels > min(sides):
-            raise Unadaptable(f"levels={self.levels} needs images of at least {2**self.levels} pixels a side")
+            raise NotApplicable(f"levels={self.levels} needs images of at least {2**self.levels} pixels a side")
 
     def begin(self, problem: Problem) -> None:
         """Steps 1 to 4: the references, and a styled copy of every training image, made once."""
         super().begin(problem)
         self.data = _share(problem.train, self.train_fraction, problem.stream("train_fraction"))
         if self.styled:
-            self.references = problem.repair.subset(self._chosen(), "references")
+            self.references = problem.repair_set.subset(self._chosen(), "references")
             self.style = HaarWCT(
                 _all(self.references),
                 None if self.levels == "auto" else self.levels,
@@ -107,7 +108,7 @@ class DeepRepair(MixedTraining):
 
     def _chosen(self) -> Tensor:
         return references(
-            self.problem.repair,
+            self.problem.repair_set,
             self.problem.failing,
             clusters=self.clusters,
             per_class=self.failures_per_class,

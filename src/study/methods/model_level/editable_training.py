@@ -17,13 +17,14 @@ import torch
 from pydantic import Field, validate_call
 from torch import nn
 
-from study.methods.base import Approach, Level, Log, Seconds, Stage, Unadaptable
-from study.methods.model_level.editing import Editing
-from study.methods.model_level.editor_training import EditorTraining, Objective
+from study.errors import NotApplicable
 from study.methods.model_level.finetune import Data
-from study.methods.parts.edit_scope import Scope
-from study.methods.parts.editor import EditorSettings
-from study.subject.problem import Outline, Problem
+from study.parts.network.edit_scope import Scope
+from study.parts.training.editing import Editing
+from study.parts.training.editor import EditorSettings
+from study.parts.training.editor_training import EditorTraining, Objective
+from study.problem.problem import Problem, TaskSpec
+from study.repair.approach import Approach, Level, Log, Seconds, Stage
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -68,19 +69,19 @@ class EditableTraining(Approach):
         self._training: EditorTraining | None = None
         self._editing: Editing | None = None
 
-    def check(self, outline: Outline) -> None:
+    def check(self, task: TaskSpec) -> None:
         """One edit step with graph, and its derivative."""
-        example = torch.linspace(0, 1, math.prod(outline.input_shape)).reshape(1, *outline.input_shape)
-        example = example.long() if outline.kind == "tokens" else example
+        example = torch.linspace(0, 1, math.prod(task.input_shape)).reshape(1, *task.input_shape)
+        example = example.long() if task.kind == "tokens" else example
         decay = torch.tensor(self.beta, requires_grad=True)
         try:
-            editor = self.settings.editor(copy.deepcopy(outline.model), example, decay)
+            editor = self.settings.editor(copy.deepcopy(task.model), example, decay)
             editor.steps, editor.margin = 1, 1.0  # with a margin there is a loss, hence a step, whatever it predicts
             edit = editor.edit(editor.features(example), torch.zeros(1, dtype=torch.int64), graph=True)
             edit.loss.backward()  # unlike torch.autograd.grad, this runs every node
         except RuntimeError as error:
-            name = type(outline.model).__name__
-            raise Unadaptable(f"needs a network that can be differentiated twice: {name} cannot ({error})") from error
+            name = type(task.model).__name__
+            raise NotApplicable(f"needs a network that can be differentiated twice: {name} cannot ({error})") from error
 
     def stages(self, problem: Problem) -> Iterator[Stage]:
         self._training = EditorTraining(

@@ -15,19 +15,19 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
-from study.errors import Refusal
-from study.methods.base import FineTuning, Level, Seconds
-from study.methods.parts.schedule import Schedule, chosen_rate, over_steps, warm_up_and_cosine
-from study.subject.data.split import Batch, Batches, Split, joined
-from study.subject.problem import Problem
+from study.data.split import Batch, Batches, Split, joined
+from study.errors import UsageError
+from study.parts.training.schedule import Schedule, chosen_rate, over_steps, warm_up_and_cosine
+from study.problem.problem import Problem
+from study.repair.approach import FineTuning, Level, Seconds
 
 Data = Literal["train", "train_and_repair", "train_and_failing"]
 
 
 class Finetune(FineTuning):
-    """Minimises the cross-entropy with the faulty model's optimiser, batch size and augmentation.
+    """Minimises the cross-entropy with the faulty model's optimizer, batch size and augmentation.
 
-    `steps` or `seconds` replace `epochs`; raises Refusal if both are set.
+    `steps` or `seconds` replace `epochs`; raises UsageError if both are set.
     """
 
     level: ClassVar[Level] = "model"
@@ -49,7 +49,7 @@ class Finetune(FineTuning):
     ) -> None:
         super().__init__(max_seconds=max_seconds)
         if steps is not None and seconds is not None:
-            raise Refusal(f"method.steps={steps} and method.seconds={seconds:g}: set one of them, the other to null")
+            raise UsageError(f"method.steps={steps} and method.seconds={seconds:g}: set one of them, the other to null")
         self.data = data
         self.passes = epochs
         self.budget = steps
@@ -80,12 +80,12 @@ class Finetune(FineTuning):
     def configure_optimizers(self) -> Any:
         recipe = self.problem.recipe
         rate = chosen_rate(self.lr, self.model, recipe, self.schedule)
-        optimiser = recipe.optimiser(self.model.parameters(), rate)
+        optimizer = recipe.make_optimizer(self.model.parameters(), rate)
         if self.schedule == "constant":
-            return optimiser
+            return optimizer
         steps = self.budget or self.passes * len(self.batches())
         factor = over_steps(max(1, steps)) if self.seconds is None else self._by_the_clock
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": LambdaLR(optimiser, factor), "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
     def _by_the_clock(self, step: int) -> float:
         return warm_up_and_cosine(min(1.0, self._elapsed / float(self.seconds or 1)))
@@ -110,5 +110,5 @@ class Finetune(FineTuning):
 def _training_data(problem: Problem, data: Data) -> Split:
     if data == "train":
         return problem.train
-    added = problem.repair if data == "train_and_repair" else problem.repair.subset(problem.failing)
+    added = problem.repair_set if data == "train_and_repair" else problem.repair_set.subset(problem.failing)
     return joined(data, [problem.train, added])

@@ -20,15 +20,16 @@ from pydantic import Field, validate_call
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from study.methods.base import Level, NoRepair, Seconds
-from study.methods.parts.augmix import draw_mix, mix
-from study.methods.parts.mixed_training import MixedTraining, Transform
-from study.methods.parts.mixing import VIEWS, cosine_sgd
-from study.methods.parts.schedule import chosen_rate, over_steps
-from study.subject.data.split import Batch, Batches, Split, joined
-from study.subject.prediction import accuracy
-from study.subject.problem import Problem
-from study.subject.recipe import Auto
+from study.data.split import Batch, Batches, Split, joined
+from study.errors import RepairFailed
+from study.parts.augmentation.augmix import draw_mix, mix
+from study.parts.augmentation.mixing import VIEWS, cosine_sgd
+from study.parts.training.mixed_training import MixedTraining, Transform
+from study.parts.training.schedule import chosen_rate, over_steps
+from study.problem.prediction import accuracy
+from study.problem.problem import Problem
+from study.problem.recipe import Auto
+from study.repair.approach import Level, Seconds
 
 SGD_LR = 0.01
 ROUNDING = 1e-9
@@ -84,7 +85,7 @@ class FSGMix(MixedTraining):
         """Step 1: F, the failing inputs that guide; step 2: the fine-tuning set D'."""
         super().begin(problem)
         self.failing = self.failing.subset(at_most_per_class(self.failing.labels, self.shots, problem.stream("shots")))
-        self.guides = Guides.of(self.failing, problem.outline.num_classes, self.guide_class == "same")
+        self.guides = Guides.of(self.failing, problem.task.num_classes, self.guide_class == "same")
         parts = [problem.train, self.failing] if self.add_failing else [problem.train]
         size = problem.recipe.batch_size if self.batch_size == "auto" else self.batch_size
         self.loader = Sampled(
@@ -128,7 +129,7 @@ class FSGMix(MixedTraining):
         if (recipe.optimizer if self.optimizer == "auto" else self.optimizer) == "sgd":
             return cosine_sgd(parameters, SGD_LR if self.lr == "auto" else self.lr, self.weight_decay, steps)
         recipe = dataclasses.replace(recipe, optimizer="adam")
-        adam = recipe.optimiser(parameters, chosen_rate(self.lr, self.model, recipe, "cosine"))
+        adam = recipe.make_optimizer(parameters, chosen_rate(self.lr, self.model, recipe, "cosine"))
         return {"optimizer": adam, "lr_scheduler": {"scheduler": LambdaLR(adam, over_steps(steps)), "interval": "step"}}
 
     def select(self, epoch: int) -> float:
@@ -141,7 +142,9 @@ class FSGMix(MixedTraining):
 
     def repaired(self) -> nn.Module:
         if self._best is not None and self._best[0] == -math.inf:
-            raise NoRepair(f"every epoch falls below {self.bound:.4f}, the least validation accuracy that `tol` allows")
+            raise RepairFailed(
+                f"every epoch falls below {self.bound:.4f}, the least validation accuracy that `tol` allows"
+            )
         return super().repaired()
 
 

@@ -17,9 +17,12 @@ from pydantic import Field, validate_call
 from torch import Tensor
 from torch.nn import functional
 
-from study.methods.base import FineTuning, Level, Log, NoRepair, Seconds
-from study.methods.model_level.root_causes import distances_to_errors, root_causes
-from study.methods.model_level.unsafe_set import (
+from study.data.split import Batch, Batches, joined
+from study.errors import RepairFailed
+from study.parts.localisation.relevance import Relevance, coloured
+from study.parts.pictures.contact_sheet import contact_sheet
+from study.parts.selection.root_causes import distances_to_errors, root_causes
+from study.parts.selection.unsafe_set import (
     balanced_bag,
     capped,
     quotas,
@@ -27,11 +30,9 @@ from study.methods.model_level.unsafe_set import (
     to_clusters,
     unsafe_sets,
 )
-from study.methods.parts.contact_sheet import contact_sheet
-from study.methods.parts.relevance import Relevance, coloured
-from study.subject.data.split import Batch, Batches, joined
-from study.subject.problem import Outline, Problem
-from study.subject.recipe import Auto
+from study.problem.problem import Problem, TaskSpec
+from study.problem.recipe import Auto
+from study.repair.approach import FineTuning, Level, Log, Seconds
 
 SHOWN_CLUSTERS, SHOWN_MEMBERS = 12, 10
 """Of the picture."""
@@ -75,10 +76,10 @@ class HUDD(FineTuning):
         self.batch_size, self.passes, self.kept = batch_size, epochs, select
         self._counts = dict[str, int]()
 
-    def check(self, outline: Outline) -> None:
-        shape = (2, *outline.input_shape)
+    def check(self, task: TaskSpec) -> None:
+        shape = (2, *task.input_shape)
         example = torch.linspace(0, 1, math.prod(shape)).reshape(shape)
-        Relevance(outline.model)(example.long() if outline.kind == "tokens" else example)
+        Relevance(task.model)(example.long() if task.kind == "tokens" else example)
 
     @property
     def epochs(self) -> int:
@@ -91,14 +92,14 @@ class HUDD(FineTuning):
         errors, improvement = self._roles()
         self.causes = root_causes(
             self.relevance,
-            problem.repair,
+            problem.repair_set,
             errors,
             most=self.max_clusters,
             scaled=self.layer_norm == "max",
             pool=self.pool,
         )
         self.chosen = self._filled_bag(errors, improvement)
-        self.data = joined("train_and_bag", [problem.train, problem.repair.subset(self.chosen)])
+        self.data = joined("train_and_bag", [problem.train, problem.repair_set.subset(self.chosen)])
         self.draws = problem.stream("augmentation")
         self._counts = {
             "labels": len(self.chosen.unique()),
@@ -111,21 +112,21 @@ class HUDD(FineTuning):
     def _roles(self) -> tuple[Tensor, Tensor]:
         """E, the error-inducing inputs, and S, the improvement set: indices into the repair split."""
         problem = self.problem
-        errors, improvement = problem.failing, torch.arange(len(problem.repair), device=problem.device)
+        errors, improvement = problem.failing, torch.arange(len(problem.repair_set), device=problem.device)
         if self.improvement == "repair_passing":
             improvement = problem.passing
         elif self.improvement == "holdout":
             order = torch.randperm(len(improvement), generator=problem.stream("holdout")).to(problem.device)
-            by_class = order[problem.repair.labels[order].argsort(stable=True)]
+            by_class = order[problem.repair_set.labels[order].argsort(stable=True)]
             errors, improvement = errors[torch.isin(errors, by_class[::2])], by_class[1::2].sort().values
         if not len(errors) or not len(improvement):
-            raise NoRepair(f"improvement={self.improvement} leaves no failing input or nothing to choose from")
+            raise RepairFailed(f"improvement={self.improvement} leaves no failing input or nothing to choose from")
         return errors, improvement
 
     def _filled_bag(self, errors: Tensor, improvement: Tensor) -> Tensor:
         """Steps 6 to 8, or a control of the same size: indices into the repair split, repeated."""
         causes, generator = self.causes, self.problem.stream("bag")
-        distances = distances_to_errors(self.relevance, self.problem.repair, improvement, causes, self.pool)
+        distances = distances_to_errors(self.relevance, self.problem.repair_set, improvement, causes, self.pool)
         most = quotas(causes.labels, self.factor)
         sets = unsafe_sets(to_clusters(distances, causes.labels), most)
         places = balanced_bag(sets, int(most.max()) if self.balance else 0, generator)
@@ -172,12 +173,12 @@ class HUDD(FineTuning):
 
     def pictures(self) -> Mapping[str, Any]:
         """The clusters, each input above its heatmap."""
-        if self.problem.outline.kind != "image":
+        if self.problem.task.kind != "image":
             return {}
         rows = list[tuple[str, Tensor]]()
         for cluster in range(min(self.causes.count, SHOWN_CLUSTERS)):
             members = self.causes.errors[self.causes.labels == cluster]
-            images = self.problem.repair.fetch(members[:SHOWN_MEMBERS]).inputs
+            images = self.problem.repair_set.fetch(members[:SHOWN_MEMBERS]).inputs
             pixels = self.relevance(images).pixels
             assert pixels is not None
             rows += [(f"cluster {cluster + 1}: {len(members)} inputs", images), ("relevance", coloured(pixels))]

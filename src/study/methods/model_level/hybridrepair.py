@@ -18,9 +18,12 @@ from pydantic import Field, validate_call
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.methods.base import Level, Log, NoRepair, Patching, Rounds, Seconds, Unadaptable
-from study.methods.parts.contact_sheet import contact_sheet
-from study.methods.parts.label_budget import (
+from study.data.split import Batch, Batches, Split, joined
+from study.errors import NotApplicable, RepairFailed
+from study.parts.augmentation.mixing import Mixing
+from study.parts.network.penultimate import penultimate
+from study.parts.pictures.contact_sheet import contact_sheet
+from study.parts.selection.label_budget import (
     NONE,
     Purchase,
     Selection,
@@ -29,13 +32,11 @@ from study.methods.parts.label_budget import (
     most_uncertain_clusters,
     one_by_one,
 )
-from study.methods.parts.mixing import Mixing
-from study.methods.parts.mixmatch import guessed, mixmatch_loss, mixup_shares, smoothed
-from study.methods.parts.penultimate import penultimate
-from study.methods.parts.uncertainty import relative, threshold, view_entropy, with_views
-from study.subject.data.split import Batch, Batches, Split, joined
-from study.subject.prediction import predict, right
-from study.subject.problem import Outline, Problem
+from study.parts.selection.uncertainty import relative, threshold, view_entropy, with_views
+from study.parts.training.mixmatch import guessed, mixmatch_loss, mixup_shares, smoothed
+from study.problem.prediction import predict, right
+from study.problem.problem import Problem, TaskSpec
+from study.repair.approach import Level, Log, Patching, Rounds, Seconds
 
 SHOWN = 12
 """Rows of a picture, and inputs in each."""
@@ -93,13 +94,13 @@ class HybridRepair(Patching):
         self.kept: Literal["validation", "entropy"] = select
         self._taken = 0
 
-    def check(self, outline: Outline) -> None:
-        if outline.kind != "image":
-            raise Unadaptable(f"needs images: the inputs are {outline.kind}")
-        if outline.num_classes < 2:
-            raise Unadaptable("needs at least two classes")
-        if not any(isinstance(module, nn.Linear) for module in outline.model.modules()):
-            raise Unadaptable("clusters what enters the last Linear layer: the network has none")
+    def check(self, task: TaskSpec) -> None:
+        if task.kind != "image":
+            raise NotApplicable(f"needs images: the inputs are {task.kind}")
+        if task.num_classes < 2:
+            raise NotApplicable("needs at least two classes")
+        if not any(isinstance(module, nn.Linear) for module in task.model.modules()):
+            raise NotApplicable("clusters what enters the last Linear layer: the network has none")
 
     def begin(self, problem: Problem) -> None:
         super().begin(problem)
@@ -110,7 +111,7 @@ class HybridRepair(Patching):
     def rounds(self, problem: Problem) -> Rounds:
         """Steps 1 to 10: one round selects, each further one is an epoch."""
         if not len(problem.train):
-            raise Unadaptable("needs training inputs: there are none")
+            raise NotApplicable("needs training inputs: there are none")
         self.model = problem.copy()
         inputs = problem.pool.inputs()
         self._pool = Split("pool", inputs, torch.full((len(inputs),), NONE, device=inputs.device))
@@ -157,7 +158,7 @@ class HybridRepair(Patching):
         size, generator = len(self._pool), self.problem.stream("labels")
         budget = affordable(self.budget_percent, size)
         if not budget:
-            raise NoRepair(f"{self.budget_percent:g} % of the {size} repair inputs buy not a single label")
+            raise RepairFailed(f"{self.budget_percent:g} % of the {size} repair inputs buy not a single label")
         if self.labels == "uncertain":
             return one_by_one(uncertainty.argsort(descending=True, stable=True)[:budget], size)
         if self.labels == "random":
@@ -178,7 +179,7 @@ class HybridRepair(Patching):
         known = Split("labelled", self._pool.fetch(places).inputs, self._selection.labels[places])
         self._data = joined("train_and_labelled", [self.problem.train, known])
         settings: dict[str, Any] = {"momentum": self.momentum, "weight_decay": self.weight_decay, "fused": True}
-        self._optimiser = torch.optim.SGD(self.model.parameters(), self.lr, **settings)
+        self._optimizer = torch.optim.SGD(self.model.parameters(), self.lr, **settings)
         self.model.train()
 
     def _repair_epoch(self, weights: Tensor) -> dict[str, float | Tensor]:
@@ -196,7 +197,7 @@ class HybridRepair(Patching):
         train = self.problem.train
         learnt = right(self.model, train).cpu() if self.train_subset == "right" else torch.ones(len(train)).bool()
         if not bool(learnt.any()):
-            raise NoRepair("the network gets no training input right")
+            raise RepairFailed("the network gets no training input right")
         return learnt.nonzero().flatten()
 
     def _supervised(self, within: Tensor, smoothing: float, steps: int | None = None) -> Tensor:
@@ -205,7 +206,7 @@ class HybridRepair(Patching):
         count = len(batches) if steps is None else steps
         total = torch.zeros((), device=self.problem.device)
         for batch in islice(_endless(batches), count):
-            target = smoothed(batch.labels, self.problem.outline.num_classes, smoothing)
+            target = smoothed(batch.labels, self.problem.task.num_classes, smoothing)
             total += self._step(functional.cross_entropy(self.model(self._transformed(batch)), target))
         return _finite(total / count)
 
@@ -254,9 +255,9 @@ class HybridRepair(Patching):
 
     def _step(self, loss: Tensor) -> Tensor:
         self._taken += 1
-        self._optimiser.zero_grad()
+        self._optimizer.zero_grad()
         loss.backward()
-        self._optimiser.step()
+        self._optimizer.step()
         return loss.detach()
 
     def _validation(self) -> dict[str, float | Tensor]:
@@ -291,7 +292,7 @@ def _endless(batches: Batches) -> Iterator[Batch]:
 
 
 def _finite(loss: Tensor) -> Tensor:
-    """The mean loss of an epoch; raises NoRepair if it is not a number any more."""
+    """The mean loss of an epoch; raises RepairFailed if it is not a number any more."""
     if not bool(loss.isfinite()):
-        raise NoRepair("the loss is no longer finite")
+        raise RepairFailed("the loss is no longer finite")
     return loss

@@ -18,15 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
-from study.methods.base import FineTuning, Level, Log, NoRepair, Seconds, Stage, Unadaptable
-from study.methods.parts.affine import RandomAffine
-from study.methods.parts.fairness import balancing_weights, equalised_odds
-from study.methods.parts.oversampling import Oversampled
-from study.methods.parts.schedule import has_batch_norm, over_steps, peak_rate
-from study.methods.parts.voting import SoftVote, UnanimousVote, mixed, smallest_tau
-from study.subject.data.split import Batch, joined
-from study.subject.prediction import predict
-from study.subject.problem import Outline, Problem
+from study.data.split import Batch, joined
+from study.errors import NotApplicable, RepairFailed
+from study.models.votes import SoftVote, UnanimousVote, mixed, smallest_tau
+from study.parts.augmentation.affine import RandomAffine
+from study.parts.training.fairness import balancing_weights, equalised_odds
+from study.parts.training.oversampling import Oversampled
+from study.parts.training.schedule import has_batch_norm, over_steps, peak_rate
+from study.problem.prediction import predict
+from study.problem.problem import Problem, TaskSpec
+from study.repair.approach import FineTuning, Level, Log, Seconds, Stage
 
 Auto = Literal["auto"]
 Count = Annotated[int, Field(ge=0, le=10_000)]
@@ -71,18 +72,18 @@ class Joint(FineTuning):
         self.flip = flip
         self._run, self._trained, self._tau = 0, list[nn.Module](), 0.0
 
-    def check(self, outline: Outline) -> None:
+    def check(self, task: TaskSpec) -> None:
         def asks_for(name: str) -> bool:
             return self.given[name] != "auto" and float(self.given[name]) > 0
 
-        if asks_for("adv") and (outline.box is None or outline.kind == "tokens"):
-            raise Unadaptable("adv > 0 needs inputs with a gradient and a known range: set method.adv=0")
-        if asks_for("adv") and self.given["epsilon"] == "auto" and outline.epsilon is None:
-            raise Unadaptable("adv > 0 needs a radius, which this data set lacks: set method.epsilon or method.adv=0")
-        if asks_for("fair") and not outline.has_groups:
-            raise Unadaptable("fair > 0 needs the sensitive group of each input, which this data set has not")
-        if outline.kind != "image" and (asks_for("aug") or self.flip):
-            raise Unadaptable("aug > 0 and flip distort images, and these inputs are none: set both to 0")
+        if asks_for("adv") and (task.box is None or task.kind == "tokens"):
+            raise NotApplicable("adv > 0 needs inputs with a gradient and a known range: set method.adv=0")
+        if asks_for("adv") and self.given["epsilon"] == "auto" and task.epsilon is None:
+            raise NotApplicable("adv > 0 needs a radius, which this data set lacks: set method.epsilon or method.adv=0")
+        if asks_for("fair") and not task.has_groups:
+            raise NotApplicable("fair > 0 needs the sensitive group of each input, which this data set has not")
+        if task.kind != "image" and (asks_for("aug") or self.flip):
+            raise NotApplicable("aug > 0 and flip distort images, and these inputs are none: set both to 0")
 
     def stages(self, problem: Problem) -> Iterator[Stage]:
         for run in range(self.runs):
@@ -92,10 +93,10 @@ class Joint(FineTuning):
 
     def begin(self, problem: Problem) -> None:
         super().begin(problem)
-        self._data = joined("train_and_repair", [problem.train, problem.repair])
+        self._data = joined("train_and_repair", [problem.train, problem.repair_set])
         usual = usual_settings(problem, len(self._data))
         self.settings = Settings(**{name: usual[name] if v == "auto" else v for name, v in self.given.items()})
-        self._distortion = distortion(problem.outline, self.settings.mirror)
+        self._distortion = distortion(problem.task, self.settings.mirror)
         self._draws = self._stream("distortion")
         self._by_batch = has_batch_norm(self.model)
         if self.settings.hinge > 0 and self._run == 0:
@@ -121,20 +122,20 @@ class Joint(FineTuning):
         return self.problem.stream(f"{name}/{self._run}" if self._run else name)
 
     def configure_optimizers(self) -> Any:
-        optimiser = torch.optim.Adam(self.model.parameters(), self.settings.lr, fused=True)
-        return [optimiser], [LambdaLR(optimiser, over_steps(max(1, self.epochs * len(self.batches()))))]
+        optimizer = torch.optim.Adam(self.model.parameters(), self.settings.lr, fused=True)
+        return [optimizer], [LambdaLR(optimizer, over_steps(max(1, self.epochs * len(self.batches()))))]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self._taken += 1
-        optimiser: Any = self.optimizers()
+        optimizer: Any = self.optimizers()
         scheduler: Any = self.lr_schedulers()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         batch = self.distorted(batch)
         loss = self.loss(batch)
         self.manual_backward(loss)
         if self._attacked.requires_grad:
             self.manual_backward(self.adversarial_loss(batch))
-        optimiser.step()
+        optimizer.step()
         scheduler.step()
         self._last_loss = loss.detach()
         return self._last_loss
@@ -189,7 +190,7 @@ class Joint(FineTuning):
 
         Their direction costs nothing: it is the gradient that the backward pass of `loss` left at the inputs.
         """
-        clean, gradient, box = self._attacked.detach(), self._attacked.grad, self.problem.outline.box
+        clean, gradient, box = self._attacked.detach(), self._attacked.grad, self.problem.task.box
         assert gradient is not None
         assert box is not None
         attacked = (clean + self.settings.epsilon * gradient.sign()).clamp(*box)
@@ -202,7 +203,7 @@ class Joint(FineTuning):
         super().select(epoch)
         self.record({"loss": self._last_loss}, self._taken)
         if not bool(self._last_loss.isfinite()):
-            raise NoRepair("the loss is no longer finite")
+            raise RepairFailed("the loss is no longer finite")
 
     def repaired(self) -> nn.Module:
         """m, or a vote of several m and b where `runs`, `flip` or `nfr_max` ask for one."""
@@ -218,7 +219,7 @@ class Joint(FineTuning):
             after, new = SoftVote(self.problem.copy(), after, self._tau), mixed(old, new, self._tau)
         rights = [int((logits.argmax(1) == validation.labels).sum()) for logits in (old, new)]
         if rights[1] < rights[0]:
-            raise NoRepair(f"validation accuracy fell: {rights[1]} of {len(validation)} right, {rights[0]} before")
+            raise RepairFailed(f"validation accuracy fell: {rights[1]} of {len(validation)} right, {rights[0]} before")
         return after.eval()
 
     def costs(self) -> Log:
@@ -251,10 +252,10 @@ SMALL = 10_000
 
 def usual_settings(problem: Problem, size: int) -> dict[str, Any]:
     """What `auto` stands for, with `size` training and repair inputs."""
-    outline, small = problem.outline, size < SMALL
-    attackable = outline.box is not None and outline.epsilon is not None and outline.kind != "tokens"
-    image = outline.kind == "image"
-    photo = image and outline.input_shape[0] == 3
+    task, small = problem.task, size < SMALL
+    attackable = task.box is not None and task.epsilon is not None and task.kind != "tokens"
+    image = task.kind == "image"
+    photo = image and task.input_shape[0] == 3
     return {
         "epochs": 20 if small else 10,
         "lr": peak_rate(problem.faulty),
@@ -265,15 +266,15 @@ def usual_settings(problem: Problem, size: int) -> dict[str, Any]:
         "hinge": 1.0 if small else 0.5,
         "hinge_live": small,
         "adv": 2.0 if attackable and not has_batch_norm(problem.faulty) else 0.0,
-        "epsilon": (outline.epsilon or 0.0) * 2 / 3,
-        "bal": 0.5 if outline.has_groups else 0.0,
-        "fair": 0.5 if outline.has_groups else 0.0,
+        "epsilon": (task.epsilon or 0.0) * 2 / 3,
+        "bal": 0.5 if task.has_groups else 0.0,
+        "fair": 0.5 if task.has_groups else 0.0,
     }
 
 
-def distortion(outline: Outline, mirror: bool) -> RandomAffine:
+def distortion(task: TaskSpec, mirror: bool) -> RandomAffine:
     """Mild affine maps that keep the label: of drawings on a black ground, or of photos (three channels)."""
-    if outline.input_shape[0] == 1:
+    if task.input_shape[0] == 1:
         return RandomAffine(flip=mirror)
     return RandomAffine(rotation=12.0, scale=0.12, shear=0.08, shift=0.06, flip=mirror, padding="border")
 

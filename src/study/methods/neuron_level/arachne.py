@@ -15,13 +15,14 @@ import torch
 from pydantic import Field, validate_call
 from torch import Tensor, nn
 
-from study.methods.base import Log, NoRepair, Patching, Rounds, Seconds, Unadaptable
-from study.methods.parts.evolution import Population, differential_evolution
-from study.methods.parts.localisation import ConvNorm, Localiser, eligible_layers, pareto_front, pooled
-from study.methods.parts.patched import ALL, Patches, Places, Scores, patches
-from study.methods.parts.structure import WEIGHTED
-from study.subject.prediction import predict
-from study.subject.problem import Outline, Problem
+from study.errors import NotApplicable, RepairFailed
+from study.parts.localisation.weights import ConvNorm, Localiser, eligible_layers, pareto_front, pooled
+from study.parts.network.patched import ALL, Patches, Places, Scores, patches
+from study.parts.network.structure import WEIGHTED
+from study.parts.search.evolution import Population, differential_evolution
+from study.problem.prediction import predict
+from study.problem.problem import Problem, TaskSpec
+from study.repair.approach import Log, Patching, Rounds, Seconds
 
 
 class Arachne(Patching):
@@ -72,28 +73,28 @@ class Arachne(Patching):
         self.accept = accept
         self._evaluations = 0
 
-    def check(self, outline: Outline) -> None:
-        if not any(isinstance(module, WEIGHTED) for module in outline.model.modules()):
-            raise Unadaptable(f"needs a Linear or Conv2d layer: {type(outline.model).__name__} has none")
-        shape = (2, *outline.input_shape)
+    def check(self, task: TaskSpec) -> None:
+        if not any(isinstance(module, WEIGHTED) for module in task.model.modules()):
+            raise NotApplicable(f"needs a Linear or Conv2d layer: {type(task.model).__name__} has none")
+        shape = (2, *task.input_shape)
         example = torch.linspace(0, 1, math.prod(shape)).reshape(shape)
-        eligible_layers(outline.model, example.long() if outline.kind == "tokens" else example)
+        eligible_layers(task.model, example.long() if task.kind == "tokens" else example)
 
     def rounds(self, problem: Problem) -> Rounds:
         """Localise the weights, search their values, write the best into a copy of the faulty model."""
         if not len(problem.passing):
-            raise NoRepair("the model is right on no repair input")
+            raise RepairFailed("the model is right on no repair input")
         generator = problem.stream("search")
         failing, before = self._targets(problem, generator)
         places = self._localise(problem, failing, generator)
         indices = torch.cat([failing, problem.passing])[before.argsort()]  # hardest first
-        evaluation = patches(problem.faulty, places, problem.repair, indices)
+        evaluation = patches(problem.faulty, places, problem.repair_set, indices)
         fitness = Fitness(evaluation, torch.isin(indices, failing), self.alpha)
         original = places.values(problem.faulty)
         to_beat = fitness(original[None])[0]
         yield {"search/places": len(places), "search/targets": len(failing), "search/original_fitness": to_beat}
         if not self.generations:
-            raise NoRepair("no search: generations=0")
+            raise RepairFailed("no search: generations=0")
         mean, std, lower, upper = _layer_statistics(problem.faulty, places)
         noise = torch.randn(self.population, len(places), generator=generator)
         start = mean + std * noise.to(mean)
@@ -112,7 +113,7 @@ class Arachne(Patching):
             self._evaluations += self.population
             yield fitness.summary(population)
         if self.accept == "if_better" and not population.fitness.max() > to_beat:
-            raise NoRepair("no individual beats the original's fitness")
+            raise RepairFailed("no individual beats the original's fitness")
         repaired = problem.copy()
         places.write(repaired, population.best)
         return repaired
@@ -128,23 +129,23 @@ class Arachne(Patching):
             failing = failing[torch.randperm(len(failing), generator=generator)[:count].to(failing.device)]
         else:
             failing = _top_type(problem)
-        chosen = problem.repair.subset(torch.cat([failing, problem.passing]))
+        chosen = problem.repair_set.subset(torch.cat([failing, problem.passing]))
         logits, label = predict(problem.faulty, chosen), chosen.labels[:, None]
         return failing, logits.gather(1, label)[:, 0] - logits.scatter(1, label, -torch.inf).amax(1)
 
     def _localise(self, problem: Problem, failing: Tensor, generator: torch.Generator) -> Places:
         """Steps 2 to 5: gradient loss and forward impact on failing and on passing inputs, and their Pareto front."""
-        names = eligible_layers(problem.faulty, problem.repair.fetch(failing[:2]).inputs)
+        names = eligible_layers(problem.faulty, problem.repair_set.fetch(failing[:2]).inputs)
         localiser = Localiser(problem.faulty, names if self.eligible == "all" else names[-1:])
         passing = _passing_sample(problem, len(failing), generator)
         drives, matters = [], []
         for indices in (failing, passing):
-            gradients = localiser.gradients(problem.repair, indices)
-            impact = localiser.forward_impact(problem.repair, indices, gradients.back, self.conv_norm)
+            gradients = localiser.gradients(problem.repair_set, indices)
+            impact = localiser.forward_impact(problem.repair_set, indices, gradients.back, self.conv_norm)
             drives.append(pooled(gradients.loss))
             matters.append(pooled(impact))
         if not drives[0].any():
-            raise NoRepair("the gradient loss of every weight is zero on the failing inputs")
+            raise RepairFailed("the gradient loss of every weight is zero on the failing inputs")
         front = pareto_front(drives[0] / (1 + drives[1]), matters[0] / (1 + matters[1]))
         return Places.pooled(problem.faulty, localiser.names, front[: self.max_places])
 
@@ -195,9 +196,9 @@ def _phi(scores: Scores) -> Tensor:
 
 def _top_type(problem: Problem) -> Tensor:
     """The failing inputs of the most frequent pair (true, predicted); of equally frequent ones the first."""
-    failing = problem.repair.subset(problem.failing)
+    failing = problem.repair_set.subset(problem.failing)
     predicted = predict(problem.faulty, failing).argmax(1)
-    pairs, kind = (failing.labels * problem.outline.num_classes + predicted).unique(return_inverse=True)
+    pairs, kind = (failing.labels * problem.task.num_classes + predicted).unique(return_inverse=True)
     most_frequent = kind.bincount(minlength=len(pairs)).argmax()
     return problem.failing[kind == most_frequent]
 
@@ -207,7 +208,7 @@ def _passing_sample(problem: Problem, size: int, generator: torch.Generator) -> 
     passing = problem.passing
     if size >= len(passing):
         return passing
-    labels = problem.repair.labels[passing]
+    labels = problem.repair_set.labels[passing]
     shuffled = torch.randperm(len(passing), generator=generator).to(passing.device)
     counts = labels.bincount()
     shares = (size * counts / len(passing)).round().long().clamp(min=1)

@@ -1,0 +1,1 @@
+"""Data sets, one file per family; their splits and sources."""

@@ -1,0 +1,93 @@
+"""How a folder of images is laid out: which of the four parts it has, and which classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from study.data.module import SPLITS
+from study.errors import UsageError
+
+PARTS = "train, validation, repair and test, of which train is a must"
+HINT = (
+    "set dataset.root=FOLDER (or STUDY_DATA) to a folder that holds a folder of images for each class, "
+    f"or such folders in {PARTS}"
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of a data set: each part's (in the order of `SPLITS`), and the class folders in each of them."""
+
+    parts: dict[str, Path]
+    classes: list[str]
+
+    def listing(self, part: str) -> list[tuple[Path, int]]:
+        """Every image file of a part with its label, sorted by class and name, folders in class folders included."""
+        return [(path, label) for label, name in enumerate(self.classes) for path in _images(self.parts[part] / name)]
+
+
+def layout_of(root: Path) -> Layout:
+    """The layout of `root`, found without reading an image: parts, or class folders alone, which count as `train`.
+
+    Raises UsageError where there is nothing to train on, a class has no image, or parts differ in their classes.
+    """
+    if not root.is_dir():
+        raise UsageError(f"dataset=image_folder: {root} does not exist or is no folder; {HINT}")
+    parts = _parts(root)
+    classes = _folders(parts["train"])
+    if not classes:
+        raise UsageError(f"dataset=image_folder: {parts['train']} holds no folders; {HINT}")
+    for name in classes:
+        if next(_images(parts["train"] / name), None) is None:
+            raise UsageError(
+                f"dataset=image_folder: the class folder {parts['train'] / name} holds no image "
+                f"({', '.join(IMG_EXTENSIONS)}); {HINT}"
+            )
+    if len(classes) == 1:
+        raise UsageError(f"dataset=image_folder: {parts['train']} holds one class, {classes[0]}; it takes at least two")
+    for folder in parts.values():
+        _same_classes(folder, classes, parts["train"])
+    return Layout(parts, classes)
+
+
+def _parts(root: Path) -> dict[str, Path]:
+    present = _folders(root)
+    if not set(present) & set(SPLITS):
+        return {"train": root}
+    others = [name for name in present if name not in SPLITS]
+    if others or "train" not in present:
+        wrong = f"holds {others[0]} beside {min(set(present) & set(SPLITS))}" if others else "holds no folder train"
+        raise UsageError(f"dataset=image_folder: {root} {wrong}; its parts are {PARTS}")
+    return {name: root / name for name in SPLITS if name in present}
+
+
+def _same_classes(folder: Path, classes: list[str], train: Path) -> None:
+    here = _folders(folder)
+    odd = sorted(set(here) ^ set(classes))
+    if odd:
+        has, lacks = (folder, train) if odd[0] in here else (train, folder)
+        raise UsageError(
+            f"dataset=image_folder: {has} has the class folder {odd[0]}, {lacks} has not; make them the same"
+        )
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not _hidden(path.name))
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    """Every image file below `folder`, in an order that no file system decides."""
+    for here, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        for name in sorted(names):
+            if name.lower().endswith(IMG_EXTENSIONS) and not _hidden(name):
+                yield Path(here, name)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".")

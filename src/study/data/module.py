@@ -1,0 +1,145 @@
+"""What every data set offers: four splits that are the same on every machine, and what is known of them beforehand."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import pytorch_lightning as pl
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from study.data.source import Source
+from study.data.split import Batches, Split
+from study.runtime.randomness import stream
+from study.storage.files import key_of
+from study.storage.paths import data_root
+
+SPLITS = ("train", "validation", "repair", "test")
+
+Limit = Annotated[int, Field(ge=10)] | None
+"""At most so many items in each split: see `DataModule`."""
+Epsilon = Annotated[float, Field(gt=0, le=1)]
+"""Radius of attacks on images in [0, 1]."""
+
+
+class DataModule(pl.LightningDataModule, ABC):
+    """A data set with its splits train, validation, repair and test, which never share an item.
+
+    Known from the start: `name`, `kind`, `class_names` and `num_classes`, `group_names` (None: items have no sensitive
+    group), `input_shape` (without the batch dimension), `box` (range of an input's values), `epsilon` (radius of
+    attacks), `mean` and `std` (per channel, None: inputs are used as they are), `recipe` (how its faulty model is
+    usually trained: what `auto` in conf/faulty stands for) and `random_splits`.
+    Known after `load`: `splits`; `indices`, the places of each split's items ([N] int64) in the source; `fingerprint`,
+    a hash of the items in use and of how they are presented; `split_hash`, a hash of `indices`.
+
+    root: folder of the data, None for `data_root()`; limit: at most so many items in each split. A limited split is a
+    random part of the whole one, so that nothing moves from one split to another.
+    """
+
+    name: str
+    kind: Literal["image", "table", "tokens"] = "image"
+    input_shape: tuple[int, ...]
+    group_names: list[str] | None = None
+    box: tuple[float, float] | None = (0.0, 1.0)
+    epsilon: float | None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    recipe: ClassVar[Mapping[str, Any]]
+
+    splits: dict[str, Split]
+    indices: dict[str, Tensor]
+    fingerprint: str
+    split_hash: str
+
+    def __init__(self, *, root: str | None, limit: int | None, epsilon: float | None) -> None:
+        super().__init__()
+        self.root = root
+        self.limit = limit
+        self.epsilon = epsilon
+        self.seed = 0
+        self.splits = {}
+
+    @property
+    @abstractmethod
+    def class_names(self) -> list[str]:
+        """Name of each class, in the order of the labels; raises UsageError where the data has to be there to know."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise UsageError, quickly and without loading anything, if the data is not there or cannot be used."""
+
+    @abstractmethod
+    def read(self) -> Source:
+        """All items; raises UsageError for files that cannot be read."""
+
+    @abstractmethod
+    def divide(self, source: Source, generator: torch.Generator) -> dict[str, Tensor]:
+        """Places in `source` of the items of each split ([N] int64); every draw comes from `generator`."""
+
+    @property
+    def random_splits(self) -> bool:
+        """Whether the test split is drawn out of items that somebody who brings a checkpoint may have trained on."""
+        return False
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def folder(self) -> Path:
+        """The folder where the data is looked for."""
+        return data_root() if self.root is None else Path(self.root).expanduser().absolute()
+
+    def load(self, seed: int) -> None:
+        """Fill `splits`, `indices`, `fingerprint` and `split_hash`; raises UsageError if the data cannot be used."""
+        self.check()
+        self.prepare_data()
+        source = self.read()
+        self.seed = seed
+        whole = self.divide(source, stream(seed, "split"))
+        self.indices = {name: self._limited(name, whole[name]) for name in SPLITS}
+        self.split_hash = _hash_of(self.indices)
+        used = torch.cat(list(self.indices.values())).sort().values
+        shown = [self.name, list(self.input_shape), self.class_names, self.mean, self.std]
+        self.fingerprint = key_of([*shown, source.digest(used)])
+        self.splits = {name: _split(name, source, self.indices[name]) for name in SPLITS}
+
+    def _limited(self, name: str, indices: Tensor) -> Tensor:
+        if self.limit is None or len(indices) <= self.limit:
+            return indices
+        order = torch.randperm(len(indices), generator=stream(self.seed, "limit", name))
+        return indices[order[: self.limit]]
+
+    def setup(self, stage: str) -> None:
+        """Lightning's hook: load the splits of `self.seed`, once."""
+        if not self.splits:
+            self.load(self.seed)
+
+    def train_dataloader(self) -> Batches:
+        """The train split, newly shuffled at each pass, in batches of the usual recipe."""
+        return self.splits["train"].batches(self.recipe["batch_size"], stream(self.seed, "batches"))
+
+    def val_dataloader(self) -> Batches:
+        """The validation split in order."""
+        return self.splits["validation"].batches(self.recipe["batch_size"])
+
+    def test_dataloader(self) -> Batches:
+        """The test split in order."""
+        return self.splits["test"].batches(self.recipe["batch_size"])
+
+
+def _split(name: str, source: Source, indices: Tensor) -> Split:
+    groups = None if source.groups is None else source.groups[indices]
+    return Split(name, source.take(indices), source.labels[indices], groups)
+
+
+def _hash_of(indices: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, places in indices.items():
+        digest.update(f"{name}:{len(places)}:".encode() + places.numpy().astype("<i8").tobytes())
+    return digest.hexdigest()[:20]

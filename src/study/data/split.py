@@ -1,0 +1,199 @@
+"""A split of a data set: inputs, labels and sensitive groups, fetched a whole batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from study.errors import UsageError
+
+
+class Batch(NamedTuple):
+    """Some items of a split.
+
+    inputs: [B, ...] float32 in their natural range ([0, 1] for images); labels: [B] int64; indices: [B] int64, the
+    items' places in the split; groups: [B] int64, the sensitive group of each item, or None.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    indices: Tensor
+    groups: Tensor | None = None
+
+
+class Inputs(Protocol):
+    """Where the inputs of a split lie: in memory (a tensor is one), or in files that are read on demand."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: Tensor) -> Tensor: ...
+
+
+class Split:
+    """Items of one of the four splits (train, validation, repair, test).
+
+    `labels` [N] and `groups` [N] (or None) are always in memory; the inputs need not be.
+    """
+
+    def __init__(self, name: str, inputs: Inputs, labels: Tensor, groups: Tensor | None = None) -> None:
+        sizes = {"inputs": len(inputs), "labels": len(labels), "groups": len(labels if groups is None else groups)}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"split {name}: as many of each are needed, not {sizes}")
+        self.name = name
+        self.inputs = inputs
+        self.labels = labels
+        self.groups = groups
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def device(self) -> torch.device:
+        return self.labels.device
+
+    def fetch(self, indices: Tensor) -> Batch:
+        """The items at `indices` ([B] int64, on the CPU or the split's device), in that order."""
+        indices = indices.to(self.device)
+        groups = None if self.groups is None else self.groups[indices]
+        return Batch(self.inputs[indices].to(self.device), self.labels[indices], indices, groups)
+
+    def batches(
+        self,
+        size: int,
+        generator: torch.Generator | None = None,
+        *,
+        drop_last: bool = False,
+        within: Tensor | None = None,
+    ) -> Batches:
+        """Iterate over the split in batches, in order or, with a generator, newly shuffled at each pass.
+
+        `within` ([M] int64) confines the batches to these items.
+        """
+        return Batches(self, size, generator, drop_last, within)
+
+    def tensors(self) -> Batch:
+        """All items at once; raises UsageError where the inputs do not lie in memory."""
+        if not isinstance(self.inputs, Tensor):
+            raise UsageError(
+                f"the {self.name} split ({len(self)} items) is read from files, and this approach needs it in memory: "
+                "raise dataset.in_memory_gib, or choose a smaller dataset.limit"
+            )
+        return Batch(self.inputs, self.labels, torch.arange(len(self), device=self.device), self.groups)
+
+    def subset(self, indices: Tensor, name: str | None = None) -> Split:
+        """A split of the items at `indices`, in that order."""
+        indices = indices.to(self.device)
+        inputs = self.inputs[indices] if isinstance(self.inputs, Tensor) else Selected(self.inputs, indices)
+        groups = None if self.groups is None else self.groups[indices]
+        return Split(name or self.name, inputs, self.labels[indices], groups)
+
+    def to(self, device: torch.device) -> Split:
+        """The same split with everything that lies in memory on `device`."""
+        inputs = self.inputs.to(device) if isinstance(self.inputs, Tensor) else self.inputs
+        return Split(self.name, inputs, self.labels.to(device), None if self.groups is None else self.groups.to(device))
+
+
+class Selected:
+    """Some of the inputs of a split that lies in files."""
+
+    def __init__(self, source: Inputs, indices: Tensor) -> None:
+        self.source = source
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, indices: Tensor) -> Tensor:
+        return self.source[self.indices[indices.to(self.indices.device)]]
+
+
+class Batches:
+    """The batches of a split, restartable: what `Split.batches` returns. Lightning takes it as a loader.
+
+    Where they are shuffled, a single item that would be left over joins the batch before: BatchNorm cannot be trained
+    on one.
+    """
+
+    def __init__(
+        self, split: Split, size: int, generator: torch.Generator | None, drop_last: bool, within: Tensor | None
+    ) -> None:
+        if size < 1:
+            raise ValueError(f"a batch needs at least one item, not {size}")
+        self.split = split
+        self.size = size
+        self.generator = generator
+        self.drop_last = drop_last
+        self.within = within
+        self.joins_last = generator is not None
+
+    @property
+    def count(self) -> int:
+        """Number of items of one pass."""
+        return len(self.split) if self.within is None else len(self.within)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of items of each batch of one pass."""
+        whole, rest = divmod(self.count, self.size)
+        if self.drop_last or not rest:
+            return [self.size] * whole
+        if rest == 1 and whole and self.joins_last:
+            return [self.size] * (whole - 1) + [self.size + 1]
+        return [self.size] * whole + [rest]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def cut(self, order: Tensor) -> Sequence[Tensor]:
+        """The items of each batch of a pass that takes them in this order ([`count`])."""
+        sizes = self.sizes
+        batches: Sequence[Tensor] = order[: sum(sizes)].split(sizes)
+        return batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.generator is None:
+            order = torch.arange(self.count)
+        else:
+            order = torch.randperm(self.count, generator=self.generator)
+        if self.within is not None:
+            order = self.within.cpu()[order]
+        for indices in self.cut(order):
+            yield self.split.fetch(indices)
+
+
+def joined(name: str, parts: Sequence[Split]) -> Split:
+    """One split of several, in order. Where one of them lies in files, so does the whole."""
+    groups = [part.groups for part in parts]
+    inputs: Inputs
+    if all(isinstance(part.inputs, Tensor) for part in parts):
+        inputs = torch.cat([part.inputs for part in parts if isinstance(part.inputs, Tensor)])
+    else:
+        inputs = Chained([part.inputs for part in parts])
+    together = None if any(g is None for g in groups) else torch.cat([g for g in groups if g is not None])
+    return Split(name, inputs, torch.cat([part.labels for part in parts]), together)
+
+
+class Chained:
+    """The inputs of several splits, one after the other."""
+
+    def __init__(self, sources: Sequence[Inputs]) -> None:
+        self.sources = sources
+        self.starts = torch.tensor([0, *(len(source) for source in sources)]).cumsum(0)
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, indices: Tensor) -> Tensor:
+        places = indices.cpu()
+        owner = torch.bucketize(places, self.starts[1:], right=True)
+        positions: list[Tensor] = []
+        fetched: list[Tensor] = []
+        for number, source in enumerate(self.sources):
+            mine = (owner == number).nonzero().flatten()
+            if len(mine):
+                positions.append(mine)
+                fetched.append(source[places[mine] - self.starts[number]].to(places.device))
+        return torch.cat(fetched)[torch.cat(positions).argsort()]

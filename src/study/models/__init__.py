@@ -1,0 +1,1 @@
+"""Networks, one file per family; the classifier around one; models made of models."""

@@ -1,0 +1,1 @@
+"""What approaches are made of, by role; nothing here knows an approach."""

@@ -1,0 +1,1 @@
+"""Distorted, mixed and styled images."""

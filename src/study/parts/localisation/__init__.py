@@ -1,0 +1,1 @@
+"""Which weights, neurons or pixels a failure comes from."""

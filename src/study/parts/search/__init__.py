@@ -1,0 +1,1 @@
+"""Searching new values for a few weights."""

@@ -1,0 +1,1 @@
+"""Which inputs to use: clusters, representatives, purchases of labels."""

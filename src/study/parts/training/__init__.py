@@ -1,0 +1,1 @@
+"""Fine-tuning: trainings, losses, schedules, batches."""

@@ -1,0 +1,1 @@
+"""The contract of an approach, running one, and the cache of repairs."""

@@ -1,0 +1,1 @@
+"""Fitting with Lightning, hardware, memory, named random streams."""

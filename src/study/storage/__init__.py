@@ -1,0 +1,1 @@
+"""Files written atomically, where they lie, and models stored without pickle."""

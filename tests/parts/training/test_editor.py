@@ -1,0 +1,233 @@
+"""The editor: the checks of its card, against a plain loop that writes each step into a copy of the network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from study.data.split import Split
+from study.models.lenet5 import LeNet5
+from study.parts.training.edit_probes import Guard, Probes, guard_subset
+from study.parts.training.editor import Editor, EditorSettings, in_eval_mode, shortfall
+from study.problem.prediction import accuracy
+from study.runtime.randomness import stream
+from study.storage.models import weights_hash
+from tests.networks import Plain
+from tests.problems import digits_problem, digits_splits
+
+INPUT = digits_splits()["repair"].tensors().inputs[3:4]
+SCOPES = {"all": "all", "middle": ["layers.3"], "last": ["layers.5"]}
+
+
+def editor_of(model: nn.Module, scope: Any = "all", example: Tensor = INPUT, **options: Any) -> Editor:
+    decay = options.pop("decay", torch.tensor(0.5))
+    settings = EditorSettings(scope, options.pop("steps", 5), options.pop("rate", 1e-2))
+    editor = settings.editor(model, example, decay)
+    for name, value in options.items():
+        setattr(editor, name, value)
+    return editor
+
+
+def wanted(model: nn.Module, rank: int = 1, inputs: Tensor = INPUT) -> Tensor:
+    """The class that the model ranks at `rank` (0: the one it predicts)."""
+    return model(inputs).argsort(1, descending=True)[:, rank].detach()
+
+
+def by_hand(model: nn.Module, names: Sequence[str], labels: Tensor, steps: int, rate: float, beta: float) -> nn.Module:
+    """The edited network, by RMSProp on a copy of it."""
+    model = copy.deepcopy(model)
+    squares: dict[str, Tensor] = {}
+    for _ in range(steps):
+        logits = model(INPUT)[0]
+        others = torch.cat([logits[: labels[0]], logits[labels[0] + 1 :]])
+        loss = others.max() - logits[labels[0]]
+        if loss <= 0:
+            break
+        model.zero_grad()
+        loss.backward()
+        for name in names:
+            parameter = model.get_parameter(name)
+            assert parameter.grad is not None
+            new = parameter.grad**2
+            squares[name] = beta * squares[name] + (1 - beta) * new if name in squares else new
+            parameter.data -= rate * parameter.grad / (squares[name] + 1e-6).sqrt()
+    return model
+
+
+def test_shortfall_is_how_far_the_wanted_class_is_from_winning() -> None:
+    logits = torch.tensor([[2.0, 5.0, 1.0], [2.0, 5.0, 1.0], [3.0, 3.0, 0.0]])
+    assert shortfall(logits, torch.tensor([0, 1, 1])).tolist() == [3.0, 0.0, 0.0]
+    assert shortfall(logits, torch.tensor([2, 1, 0]), margin=3.5).tolist() == [7.5, 0.5, 3.5]
+    log_probabilities = logits.log_softmax(1)
+    assert shortfall(log_probabilities, torch.tensor([0, 2, 2])).tolist() == pytest.approx([3.0, 4.0, 3.0])
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "batch_norm"])
+@pytest.mark.parametrize("graph", [False, True], ids=["no_graph", "graph"])
+def test_equals_rmsprop_on_a_copy(scope: str, batch_norm: bool, graph: bool) -> None:
+    model = digits_problem(batch_norm).faulty
+    if batch_norm:
+        scope = "all"
+    editor = editor_of(model, SCOPES[scope], decay=torch.tensor(0.3), steps=4, rate=3e-3)
+    label = wanted(model, 4)
+    edit = editor.edit(editor.features(INPUT), label, graph=graph)
+    assert edit.steps >= 3
+    expected = by_hand(model, list(edit.weights), label, 4, 3e-3, 0.3)
+    for name, weight in edit.weights.items():
+        torch.testing.assert_close(weight, expected.get_parameter(name), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(editor.logits(editor.features(INPUT), edit.weights), expected(INPUT))
+
+
+def test_equals_rmsprop_on_a_network_that_cannot_be_traced() -> None:
+    torch.manual_seed(0)
+    model = Plain().eval()
+    edit = editor_of(model, ["out"], steps=3, rate=1e-3).edit(INPUT, wanted(model, 5), graph=False)
+    expected = by_hand(model, ["out.weight", "out.bias"], wanted(model, 5), 3, 1e-3, 0.5)
+    assert edit.steps == 3
+    torch.testing.assert_close(edit.weights["out.weight"], expected.out.weight)  # type: ignore[union-attr]
+
+
+def test_a_channels_last_network_is_edited_in_its_own_layout() -> None:
+    torch.manual_seed(0)
+    model = LeNet5(input_shape=(3, 28, 28), num_classes=10).eval()
+    images = torch.rand(1, 3, 28, 28, generator=stream(0, "images"))
+    edit = editor_of(model, example=images).edit(images, wanted(model, 3, images), graph=False)
+    assert edit.steps
+    assert edit.weights["conv2.weight"].stride() == model.conv2.weight.stride()
+    changed = copy.deepcopy(model)
+    editor_of(changed, example=images).write(edit.weights)
+    assert all(torch.equal(changed.get_parameter(name), weight) for name, weight in edit.weights.items())
+
+
+def test_no_step_where_none_is_allowed_or_needed() -> None:
+    model = digits_problem().faulty
+    for options, rank in (({"steps": 0}, 3), ({"steps": 5}, 0)):
+        editor = editor_of(model, **options)
+        edit = editor.edit(editor.features(INPUT), wanted(model, rank), graph=False)
+        assert edit.steps == 0
+        assert all(torch.equal(weight, model.get_parameter(name)) for name, weight in edit.weights.items())
+        assert bool(edit.success) == (rank == 0)
+        assert (edit.loss.item() == 0) == (rank == 0)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "batch_norm"])
+def test_a_successful_edit_changes_the_answer_and_nothing_but_its_scope(batch_norm: bool) -> None:
+    model = digits_problem(batch_norm).faulty
+    before = weights_hash(model)
+    editor = editor_of(model, ["layers.4" if batch_norm else "layers.3"], steps=20)
+    label = wanted(model, 3)
+    edit = editor.edit(editor.features(INPUT), label, graph=True)
+    assert edit.success and edit.steps
+    assert weights_hash(model) == before
+    edited = copy.deepcopy(model)
+    editor_of(edited, ["layers.4" if batch_norm else "layers.3"]).write(edit.weights)
+    assert torch.equal(edited(INPUT).argmax(1), label)
+    ours, theirs = edited.state_dict(), model.state_dict()
+    changed = {name for name in ours if not torch.equal(ours[name], theirs[name])}
+    layer = 4 if batch_norm else 3
+    assert changed == set(edit.weights) == {f"net.layers.{layer}.weight", f"net.layers.{layer}.bias"}
+
+
+def test_the_first_step_is_alpha_long_where_there_is_a_gradient() -> None:
+    model = digits_problem().faulty
+    editor = editor_of(model, steps=1, rate=1e-3)
+    label = wanted(model, 2)
+    edit = editor.edit(editor.features(INPUT), label, graph=False)
+    loss = shortfall(model(INPUT), label).mean()
+    moved = {"far": 0, "not": 0}
+    for name, gradient in zip(
+        edit.weights, torch.autograd.grad(loss, [model.get_parameter(name) for name in edit.weights]), strict=True
+    ):
+        step = model.get_parameter(name) - edit.weights[name]
+        assert (step.abs() <= 1e-3 + 1e-7).all()
+        steep, flat = gradient.abs() > 0.1, gradient == 0
+        torch.testing.assert_close(step[steep], 1e-3 * gradient[steep].sign(), atol=1e-6, rtol=0)
+        assert not step[flat].any()
+        moved["far"] += int(steep.sum())
+        moved["not"] += int(flat.sum())
+    assert min(moved.values()) > 10
+
+
+def test_all_steps_without_a_look_equal_the_early_exit() -> None:
+    model = digits_problem().faulty
+    for rank in (0, 1, 3, 9):
+        results = []
+        for early_exit in (True, False):
+            decay = torch.tensor(0.4, requires_grad=True)
+            editor = editor_of(model, decay=decay, steps=8, rate=2e-2, early_exit=early_exit)
+            edit = editor.edit(editor.features(INPUT), wanted(model, rank), graph=True)
+            score = editor.logits(editor.features(INPUT), edit.weights).square().sum() + edit.loss
+            wrt = [*model.parameters(), decay]
+            results.append((edit, torch.autograd.grad(score, wrt, allow_unused=True)))
+        (one, gradients), (other, others) = results
+        assert int(one.steps) == int(other.steps) < 8
+        for name, weight in one.weights.items():
+            torch.testing.assert_close(weight, other.weights[name], atol=1e-6, rtol=0)
+        for ours, theirs in zip(gradients[:-1], others[:-1], strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_without_second_order_the_steps_count_as_constant() -> None:
+    model = digits_problem().faulty
+    editor = editor_of(model, steps=1, second_order=False)
+    edit = editor.edit(editor.features(INPUT), wanted(model, 4), graph=True)
+    chosen = edit.weights["net.layers.5.bias"].sum()
+    (gradient,) = torch.autograd.grad(chosen, model.get_parameter("net.layers.5.bias"), retain_graph=True)
+    assert torch.equal(gradient, torch.ones(10))
+    (elsewhere,) = torch.autograd.grad(chosen, model.get_parameter("net.layers.1.weight"))
+    assert not elsewhere.any()
+
+
+def test_beta_is_used_within_its_bounds_and_its_gradient_passes() -> None:
+    model, weights = digits_problem().faulty, []
+    for value in (1.0, 1.7):
+        decay = torch.tensor(value, requires_grad=True)
+        editor = editor_of(model, decay=decay, steps=3, rate=1e-3)
+        edit = editor.edit(editor.features(INPUT), wanted(model, 5), graph=True)
+        weights.append(edit.weights["net.layers.3.weight"])
+        (gradient,) = torch.autograd.grad(edit.loss, decay)
+        assert gradient != 0
+    assert torch.equal(*weights)
+
+
+def test_eval_mode_is_lent_and_given_back() -> None:
+    model = digits_problem(batch_norm=True).copy().train()
+    frozen = model.get_submodule("net.layers.2").eval()
+    with in_eval_mode(model):
+        assert not any(module.training for module in model.modules())
+    assert model.training and not frozen.training
+
+
+def test_probes_measure_what_edits_written_into_a_copy_do() -> None:
+    problem = digits_problem()
+    validation, model = problem.validation, problem.copy()
+    inputs = torch.randint(len(validation), (6,), generator=stream(0, "probes"))
+    probes = Probes(validation, validation, 10, 6, stream(0, "probes"))
+    editor = editor_of(model, steps=3, rate=3e-3)
+    measured = probes.measure(editor)
+    lost, won, steps = 0.0, 0, 0
+    for place, label in zip(inputs, probes._labels.split(1), strict=True):
+        edit = editor.edit(editor.features(validation.fetch(place[None]).inputs), label, graph=False)
+        edited = copy.deepcopy(model)
+        editor_of(edited, steps=3).write(edit.weights)
+        lost += accuracy(model, validation) - accuracy(edited, validation)
+        won += bool(edit.success)
+        steps += int(edit.steps)
+    assert measured == pytest.approx((won / 6, lost / 6, steps / 6))
+    assert measured.drawdown > 0 and 0 < measured.success < 1
+
+
+def test_the_guard_set_has_so_many_inputs_at_most_always_the_same() -> None:
+    few = digits_splits()["validation"]
+    assert torch.equal(guard_subset(few, 1000, stream(0, "guard")).labels, few.labels)
+    many = Split("validation", torch.arange(5000.0)[:, None], torch.arange(5000))
+    first, again = (guard_subset(many, 1000, stream(0, "guard")).labels for _ in range(2))
+    assert len(first) == len(first.unique()) == 1000 and torch.equal(first, again)
+    model = digits_problem().faulty
+    assert Guard.of(editor_of(model), few).accuracy(editor_of(model)).item() == accuracy(model, few)

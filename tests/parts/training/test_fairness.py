@@ -1,0 +1,55 @@
+"""The equalised-odds penalty and the balancing weights."""
+
+import pytest
+import torch
+from torch.nn.functional import one_hot
+
+from study.metrics.fairness import average_absolute_odds_difference
+from study.parts.training.fairness import balancing_weights, equalised_odds
+from study.runtime.randomness import stream
+
+
+def test_is_the_metric_on_certain_predictions() -> None:
+    generator = stream(0, "fairness")
+    labels, groups = torch.arange(400) % 4, (torch.arange(400) // 4) % 2
+    predicted = torch.where(
+        torch.rand(400, generator=generator) < 0.7, labels, torch.randint(4, (400,), generator=generator)
+    )
+    predicted[(groups == 1) & (labels == 2)] = 1
+    metric = average_absolute_odds_difference(predicted, labels, groups, classes=4)
+    assert metric > 0.1
+    assert equalised_odds(one_hot(predicted, 4).double(), labels, groups) == pytest.approx(metric.item(), abs=1e-3)
+
+
+def test_by_hand() -> None:
+    probabilities = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]], dtype=torch.float64)
+    labels, groups = torch.tensor([0, 1, 0]), torch.tensor([0, 0, 1])
+    # Class 0 alone has items in both groups: TPR 0.9 and 0.5. FPR of class 0: 0.4 and none; of class 1: 0.1 and 0.5.
+    expected = 0.5 * (0.4 + (0.4 + 0.4) / 2)
+    assert equalised_odds(probabilities, labels, groups) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_batch_of_one_group_gives_finite_gradients() -> None:
+    logits = torch.zeros(4, 3, requires_grad=True)
+    equalised_odds(logits.softmax(1), torch.tensor([0, 1, 2, 0]), torch.zeros(4, dtype=torch.long)).backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def test_descent_makes_the_rates_equal() -> None:
+    logits = torch.randn(60, 3, generator=stream(0, "logits")).requires_grad_()
+    labels, groups = torch.arange(60) % 3, (torch.arange(60) // 3) % 2
+    optimizer = torch.optim.Adam([logits], 0.05)
+    first = equalised_odds(logits.softmax(1), labels, groups).item()
+    for _ in range(100):
+        optimizer.zero_grad()
+        equalised_odds(logits.softmax(1), labels, groups).backward()
+        optimizer.step()
+    assert equalised_odds(logits.softmax(1), labels, groups).item() < 0.1 * first
+
+
+def test_every_cell_has_the_same_weight_at_exponent_one() -> None:
+    labels, groups = torch.tensor([0, 0, 0, 1, 1, 1]), torch.tensor([0, 0, 1, 0, 1, 1])
+    assert balancing_weights(labels, groups, 1.0).tolist() == [0.5, 0.5, 1.0, 1.0, 0.5, 0.5]
+    assert balancing_weights(labels, groups, 0.0).tolist() == [1.0] * 6
+    assert balancing_weights(labels, None, 1.0).tolist() == pytest.approx([1 / 3] * 6)

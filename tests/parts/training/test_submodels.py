@@ -1,0 +1,143 @@
+"""Sub-models: their subsets, and training them together."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from study.parts.training.submodels import (
+    SubModelTraining,
+    SubsetBatches,
+    balanced_subset,
+    pays_off,
+)
+from study.parts.training.weight_shift import flat_weights
+from study.problem.prediction import accuracy, right
+from study.problem.problem import Problem
+from study.runtime.fit import Curves, fit
+from study.runtime.randomness import stream
+from study.storage.models import weights_hash
+from tests.networks import Plain
+from tests.problems import HARDWARE, build, digits_problem
+
+
+def trained(problem: Problem, **options: Any) -> SubModelTraining:
+    arguments: dict[str, Any] = {"number": 3, "per_class": 20, "epochs": 8, "lr": 3e-3, "start": "scratch"}
+    stage = SubModelTraining(**(arguments | options))
+    stage.begin(problem)
+    fit(stage, HARDWARE, loader=stage.batches(), curves=Curves(), epochs=stage.epochs)
+    return stage
+
+
+def example(problem: Problem) -> Tensor:
+    return problem.train.tensors().inputs[:2]
+
+
+def test_subsets_are_balanced_without_repeats_and_differ() -> None:
+    problem = digits_problem()
+    stage = SubModelTraining(number=4, per_class=7, epochs=1, lr=1e-3, start="scratch")
+    stage.begin(problem)
+    assert stage.subsets.shape == (4, 70)
+    for subset in stage.subsets:
+        assert len(subset.unique()) == 70
+        assert problem.train.labels[subset].bincount().tolist() == [7] * 10
+    assert len({tuple(subset.sort().values.tolist()) for subset in stage.subsets}) == 4
+
+
+def test_a_fifth_of_each_class_or_all_of_a_smaller_one() -> None:
+    labels = torch.cat([torch.zeros(6000), torch.ones(50), torch.full((3,), 2)]).long()
+    assert labels[balanced_subset(labels, "auto", stream(0, "a"))].bincount().tolist() == [1000, 10, 1]
+    assert labels[balanced_subset(labels, 40, stream(0, "a"))].bincount().tolist() == [40, 40, 3]
+
+
+@pytest.mark.parametrize(("size", "count"), [(128, 1), (129, 2), (300, 3), (1, 1)])
+def test_a_pass_goes_over_each_subset_once_in_even_batches(size: int, count: int) -> None:
+    subsets = torch.stack([torch.arange(size), torch.arange(size) + 1000])
+    loader = SubsetBatches(subsets, stream(0, "batches"))
+    first, second = (list(loader) for _ in range(2))
+    assert len(first) == len(loader) == count
+    sizes = [batch.shape[1] for batch in first]
+    assert max(sizes) - min(sizes) <= 1
+    assert torch.cat(first, dim=1).sort(1).values.equal(subsets)
+    assert size == 1 or not torch.cat(first, dim=1).equal(torch.cat(second, dim=1))
+
+
+def test_trained_together_they_are_the_same_as_one_by_one() -> None:
+    together, apart = (trained(digits_problem(), stacked=stacked) for stacked in (True, False))
+    torch.testing.assert_close(together.trained.weights, apart.trained.weights, atol=1e-4, rtol=1e-3)
+    assert together.taken == apart.taken == 3 * 8 * 2
+
+
+def test_a_small_subset_is_gone_over_more_often() -> None:
+    stage = SubModelTraining(number=2, per_class="auto", epochs="auto", lr=1e-3, start="scratch")
+    stage.begin(digits_problem())
+    assert len(stage.batches()) == 2
+    assert stage.epochs == 100
+
+
+def test_they_learn_and_differ() -> None:
+    problem = digits_problem()
+    stage = trained(problem)
+    accuracies = [accuracy(model, problem.validation) for model in stage.trained.models]
+    assert all(0.5 < value < 0.98 for value in accuracies)
+    assert len({weights_hash(model) for model in stage.trained.models}) == 3
+    assert not any(model.training for model in stage.trained.models)
+
+
+def test_says_which_of_them_are_right() -> None:
+    problem = digits_problem(batch_norm=True)
+    found = trained(problem).trained
+    few = problem.repair_set.subset(torch.arange(40))
+    assert found.right(few).equal(torch.stack([right(model, few) for model in found.models]))
+    assert found.weights.equal(torch.stack([flat_weights(model) for model in found.models]))
+
+
+def test_only_what_gains_is_trained_together() -> None:
+    problem = digits_problem()
+    inputs = example(problem)
+    assert pays_off(build(), inputs)
+    assert not pays_off(build(batch_norm=True), inputs)
+    assert not pays_off(Plain(), inputs)  # its branch depends on values
+    assert not pays_off(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 10)), inputs)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_the_same_seed_gives_the_same_sub_models(batch_norm: bool) -> None:
+    problem = digits_problem(batch_norm)
+    first = trained(problem, epochs=1).trained.weights
+    torch.manual_seed(99)
+    assert trained(problem, epochs=1).trained.weights.equal(first)
+    assert not trained(dataclasses.replace(problem, seed=1), epochs=1).trained.weights.equal(first)
+
+
+def test_they_may_start_from_the_faulty_weights() -> None:
+    problem = dataclasses.replace(digits_problem(), build=None)
+    weights = trained(problem, start="faulty", lr=1e-9, epochs=1).trained.weights
+    torch.testing.assert_close(weights, flat_weights(problem.faulty).expand(3, -1), atol=1e-6, rtol=0)
+
+
+class Dropping(nn.Module):
+    """Draws from the global state at each training step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.layers(inputs)
+        return logits
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_their_dropout_does_not_disturb_what_comes_after(stacked: bool) -> None:
+    problem = dataclasses.replace(digits_problem(), build=Dropping)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = trained(problem, epochs=2, stacked=stacked).trained.weights
+    assert torch.rand(3).equal(expected)
+    assert trained(problem, epochs=2, stacked=stacked).trained.weights.equal(first)

@@ -1,0 +1,183 @@
+"""The faulty model is trained once, whatever happens to the processes that need it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from study.errors import UsageError
+from study.problem import faulty
+from study.problem.faulty import Faulty, checkpoint_fits, from_checkpoint, load_or_train
+from study.problem.prediction import accuracy
+from study.problem.recipe import Recipe
+from study.storage.files import locked
+from study.storage.models import weights_hash
+from tests.problems import HARDWARE, build, digits_splits
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import logging, os, signal, sys
+from pathlib import Path
+from typing import Literal
+import torch
+from study.storage.models import weights_hash
+from study.problem import faulty
+from tests.problem.test_faulty import trained
+torch.set_num_threads(1)
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+if len(sys.argv) > 2:
+    epochs = iter(range(1, 10))
+    faulty.accuracy = lambda *_: 0.5 if next(epochs) < 3 else os.kill(os.getpid(), signal.SIGKILL)
+print("weights", weights_hash(trained(Path(sys.argv[1])).model), flush=True)
+"""
+
+
+def trained(folder: Path, epochs: int = 4, augmentation: Literal["none", "crop"] = "crop", seed: int = 3) -> Faulty:
+    """The faulty model of the cache `folder`: digits, an MLP with BatchNorm."""
+    splits = digits_splits()
+    recipe = Recipe(epochs=epochs, optimizer="adam", lr=2e-3, batch_size=64, augmentation=augmentation)
+    make = lambda: build(batch_norm=True)  # noqa: E731
+    return load_or_train(folder, make, recipe, splits["train"], splits["validation"], seed, HARDWARE)
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM, str(folder), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def history_of(result: Faulty) -> nn.Module:
+    assert result.history is not None
+    return result.history
+
+
+def test_a_model_is_trained_once_and_read_from_then_on(tmp_path: Path) -> None:
+    first = trained(tmp_path / "key")
+    times = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "key").iterdir()}
+    assert set(times) == {"faulty.safetensors", "history.safetensors", "training.json"}
+    second = trained(tmp_path / "key")
+    assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "key").iterdir()} == times
+    assert weights_hash(first.model) == weights_hash(second.model)
+    assert weights_hash(history_of(first)) == weights_hash(history_of(second))
+    assert not first.model.training and not history_of(first).training
+    told = json.loads((tmp_path / "key" / "training.json").read_text())
+    assert told["validation_accuracy"] == accuracy(first.model, digits_splits()["validation"]) > 0.5
+    assert len(told["curve"]) == 4
+
+
+def test_two_caches_hold_the_same_weights_whatever_the_global_state(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = trained(tmp_path / "a")
+    torch.manual_seed(2)
+    second = trained(tmp_path / "b")
+    for name in ("faulty", "history"):
+        one, other = ((tmp_path / cache / f"{name}.safetensors").read_bytes() for cache in "ab")
+        assert one == other
+    assert weights_hash(first.model) == weights_hash(second.model)
+    assert weights_hash(trained(tmp_path / "c", seed=4).model) != weights_hash(first.model)
+
+
+def test_the_best_epoch_on_validation_is_kept_and_the_one_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, states = iter([0.1, 0.3, 0.7, 0.2, 0.7]), []
+
+    def scored(net: nn.Module, split: object) -> float:
+        states.append(weights_hash(net))
+        return next(scores)
+
+    monkeypatch.setattr(faulty, "accuracy", scored)
+    result = trained(tmp_path / "key", epochs=5)
+    assert len(set(states)) == 5
+    assert weights_hash(result.model) == states[2]
+    assert weights_hash(history_of(result)) == states[1]
+
+
+def test_a_single_epoch_has_no_history(tmp_path: Path) -> None:
+    assert trained(tmp_path / "key", epochs=1).history is None
+
+
+def test_nor_has_a_model_whose_first_epoch_is_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.7, 0.2, 0.7])
+    monkeypatch.setattr(faulty, "accuracy", lambda *_: next(scores))
+    assert trained(tmp_path / "key", epochs=3).history is None
+
+
+def test_without_an_epoch_the_initial_weights_are_the_model(tmp_path: Path) -> None:
+    result = trained(tmp_path / "a", epochs=0)
+    assert result.history is None
+    assert weights_hash(result.model) != weights_hash(trained(tmp_path / "b", epochs=1).model)
+    assert weights_hash(result.model) == weights_hash(trained(tmp_path / "c", epochs=0).model)
+    told = json.loads((tmp_path / "a" / "training.json").read_text())
+    assert told["validation_accuracy"] == accuracy(result.model, digits_splits()["validation"])
+
+
+def test_batch_norm_is_trained(tmp_path: Path) -> None:
+    moved = [name for name, buffer in trained(tmp_path / "key", epochs=1).model.named_buffers() if buffer.any()]
+    assert sum("running_mean" in name for name in moved) == 2
+
+
+def test_of_two_processes_one_trains_and_the_other_waits(tmp_path: Path) -> None:
+    folder = tmp_path / "key"
+    with locked(folder.with_suffix(".lock")):
+        processes = [started(folder), started(folder)]
+        told = [process.stdout.readline() for process in processes if process.stdout is not None]
+    assert told == ["waiting for another job that trains the same faulty model\n"] * 2
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert "".join(outputs).count("training the faulty model: at most 4 epochs on 800 inputs") == 1
+    hashes = re.findall(r"weights (\w+)", "".join(outputs))
+    assert hashes == [weights_hash(trained(tmp_path / "other").model)] * 2
+
+
+def test_after_a_kill_in_the_middle_the_next_process_starts_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "key"
+    process = started(folder, "killed")
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == -signal.SIGKILL
+    assert "training the faulty model" in output and "weights" not in output
+    assert not folder.exists()
+    assert weights_hash(trained(folder).model) == weights_hash(trained(tmp_path / "other").model)
+    assert sorted(os.listdir(tmp_path)) == ["key", "key.lock", "other", "other.lock"]
+
+
+def test_a_folder_without_weights_is_trained_anew(tmp_path: Path) -> None:
+    (tmp_path / "key").mkdir()
+    (tmp_path / "key" / "training.json").write_text("half")
+    trained(tmp_path / "key", epochs=1)
+    assert json.loads((tmp_path / "key" / "training.json").read_text())["seconds"] > 0
+
+
+@pytest.mark.parametrize("prefix", ["", "net."])
+def test_a_checkpoint_of_the_network_or_of_the_subject_is_the_faulty_model(tmp_path: Path, prefix: str) -> None:
+    source = build()
+    save_file({prefix + name: tensor for name, tensor in source.net.state_dict().items()}, tmp_path / "a.safetensors")
+    result = from_checkpoint(build, tmp_path / "a.safetensors", HARDWARE)
+    assert weights_hash(result.model) == weights_hash(source)
+    assert result.history is None and not result.model.training
+
+
+def test_a_checkpoint_that_does_not_fit_names_the_first_tensors(tmp_path: Path) -> None:
+    path, net = tmp_path / "a.safetensors", build().net
+    state = net.state_dict()
+    del state["layers.1.weight"]
+    save_file(state | {"layers.3.bias": torch.zeros(5), "extra": torch.zeros(())}, path)
+    with pytest.raises(UsageError) as refusal:
+        checkpoint_fits(net, path)
+    assert str(refusal.value) == (
+        f"faulty.checkpoint={path} does not fit the architecture: layers.1.weight is missing; "
+        "layers.3.bias is 5 in the file and 32 in the architecture; extra is unknown to the architecture"
+    )
+    save_file({"other": torch.zeros(2)}, path)
+    with pytest.raises(UsageError, match=r"layers.1.weight is missing; .*; .*, and 4 more$"):
+        checkpoint_fits(net, path)

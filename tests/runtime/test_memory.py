@@ -1,0 +1,59 @@
+"""The peak of a block's memory, measured on blocks that take a known amount."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from study.runtime.memory import RESET, PeakMemory, keep_freed_memory
+
+CPU = torch.device("cpu")
+MIB = 2**20
+resettable = pytest.mark.skipif(not os.access(RESET, os.W_OK), reason="the kernel's high-water mark cannot be reset")
+
+
+def take(mib: int) -> None:
+    torch.ones(mib * MIB, dtype=torch.uint8)
+
+
+@resettable
+def test_a_peak_that_is_gone_at_the_end_is_seen() -> None:
+    with PeakMemory(CPU) as memory:
+        take(64)
+        take(32)
+    assert 60 < memory.mib < 90
+
+
+@resettable
+def test_an_earlier_and_higher_peak_does_not_hide_it() -> None:
+    take(128)
+    with PeakMemory(CPU) as memory:
+        take(32)
+    assert 28 < memory.mib < 60
+
+
+@resettable
+def test_what_was_held_before_does_not_count() -> None:
+    held = torch.ones(64 * MIB, dtype=torch.uint8)
+    with PeakMemory(CPU) as memory:
+        take(1)
+    assert memory.mib < 32
+    assert len(held) == 64 * MIB
+
+
+def test_a_block_that_raises_is_measured_too() -> None:
+    memory = PeakMemory(CPU)
+    with pytest.raises(ValueError, match="inside"), memory:
+        take(64)
+        raise ValueError("inside")
+    assert memory.mib >= 0
+
+
+def test_freed_memory_can_be_kept_more_than_once() -> None:
+    keep_freed_memory()
+    keep_freed_memory()
+    with PeakMemory(CPU) as memory:
+        take(32)
+    assert memory.mib >= 0
