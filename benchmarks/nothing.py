@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import validate_call
-
 from study.problem.problem import Problem
-from study.repair.approach import Level, Patching, Rounds, Seconds
+from study.repair.approach import Approach, Level, Repair, Repaired, hyperparameters
 
 
-class Nothing(Patching):
+@hyperparameters
+class Nothing(Approach):
     """Returns a copy of the faulty model."""
 
     level: ClassVar[Level] = "model"
     source: ClassVar[str] = "none"
     unchanged_is_result: ClassVar[bool] = True
 
-    @validate_call
-    def __init__(self, *, max_seconds: Seconds = None) -> None:
-        super().__init__(max_seconds=max_seconds)
-
-    def rounds(self, problem: Problem) -> Rounds:
+    def repair(self, problem: Problem) -> Repair:
         yield {}
-        return problem.copy()
+        return Repaired(problem.copy())

@@ -15,11 +15,12 @@ from torch.nn import functional
 from study.data.mnist import MNIST
 from study.data.split import Split
 from study.models.lenet5 import LeNet5
-from study.problem.faulty import Training
+from study.problem.faulty import FaultyTraining
 from study.problem.recipe import Recipe
-from study.runtime.fit import Curves, Hardware, fit
+from study.runtime.fit import Curves, fit
+from study.runtime.hardware import Hardware
 from study.runtime.memory import keep_freed_memory
-from study.runtime.randomness import forked, stream
+from study.runtime.randomness import forked
 
 REPEATS = 3
 IMPORTS = "import study.__main__, study.job, study.metrics.suite, study.data.mnist, mlflow"
@@ -55,7 +56,7 @@ def seconds(arguments: list[str], home: Path) -> float:
 
 
 def epoch_times() -> tuple[float, float]:
-    """Seconds of an epoch on MNIST through `Training` and through a plain loop; alternated, the medians."""
+    """Seconds of an epoch on MNIST through `FaultyTraining` and through a plain loop; alternated, the medians."""
     keep_freed_memory()
     data = MNIST()
     data.load(0)
@@ -67,9 +68,9 @@ def epoch_times() -> tuple[float, float]:
 def ours(train: Split, validation: Split) -> float:
     """One epoch as the faulty model is trained, validation included."""
     recipe = Recipe(epochs=1, optimizer="adam", lr=RATE, batch_size=BATCH, augmentation="none")
-    training = Training(network(), recipe, train, validation, 0)
+    training = FaultyTraining(network(), recipe, train, validation, 0)
     start = time.perf_counter()
-    fit(training, Hardware(progress=False), loader=train.batches(BATCH, stream(0, "b")), curves=Curves(), epochs=1)
+    fit(training, Hardware(progress=False), Curves())
     return time.perf_counter() - start
 
 

@@ -21,8 +21,9 @@ from benchmarks.rows import ROWS, Row
 from benchmarks.table import line, markdown, with_table
 from study.cli.plan import check
 from study.config.compose import composed, parsed
-from study.job import recorded
+from study.config.keys import Keys
 from study.storage.paths import conf_folder
+from study.tracking import ledger
 from study.tracking.result import Result
 
 HERE = Path(__file__).parent
@@ -84,8 +85,9 @@ def finished(method: str, overrides: Sequence[str], seeds: int) -> list[Result |
     """The result of each seed's job, None where there is none yet."""
     prepared = check(composed(parsed(command(method, overrides, seeds)), conf_folder()))
     for job in prepared:
-        job.load_data()
-    return [None if (folder := recorded(job)) is None else Result.read(folder) for job in prepared]
+        job.data.load(job.settings.subject.seed)
+    folders = [ledger.folder_of(Keys.of(job).job) for job in prepared]
+    return [None if folder is None else Result.read(folder) for folder in folders]
 
 
 def command(method: str, overrides: Sequence[str], seeds: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from study.cli.plan import check
@@ -9,6 +10,7 @@ from study.config.compose import Composed, composed, parsed, with_plus
 from study.config.job import Job
 from study.job import run
 from study.storage.paths import conf_folder, multirun
+from study.tracking.about import About
 from study.tracking.result import Result
 
 FAST = ("metric=fast", "faulty.epochs=4", "trainer.threads=1", "trainer.progress=false")
@@ -29,7 +31,15 @@ def run_job(*arguments: str, name: str = "job") -> tuple[str, Path]:
     """Run a command line of one job; its outcome and its folder."""
     (job,) = prepared(*arguments)
     folder = multirun() / name
-    return run(job, folder, ""), folder
+    about = About(
+        experiment=job.store.experiment,
+        run_name=job.names.run,
+        tags=job.names.tags(),
+        config=job.config,
+        sweep="",
+        started=time.time(),
+    )
+    return run(job, about, folder), folder
 
 
 def result_of(*arguments: str, name: str = "job") -> Result:

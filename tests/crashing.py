@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import ClassVar
 
 from study.problem.problem import Problem
-from study.repair.approach import Level, Patching, Rounds
+from study.repair.approach import Approach, Level, Repair, hyperparameters
 
 
-class Crashing(Patching):
-    """Raises an exception in its first round."""
+@hyperparameters
+class Crashing(Approach):
+    """Raises an exception in its second round."""
 
     level: ClassVar[Level] = "model"
     source: ClassVar[str] = "none"
 
-    def rounds(self, problem: Problem) -> Rounds:
+    def repair(self, problem: Problem) -> Repair:
         yield {}
         raise ArithmeticError("the approach is broken")

@@ -12,13 +12,16 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from study.data.split import Split
+from study.data.threat import ThreatModel
 from study.models.classifier import Classifier
 from study.models.mlp import MLP
-from study.problem.faulty import Training
+from study.problem.faulty import FaultyTraining
 from study.problem.prediction import right
-from study.problem.problem import Problem, TaskSpec
+from study.problem.problem import Problem
 from study.problem.recipe import Recipe
-from study.runtime.fit import Curves, Hardware, fit
+from study.problem.task import TaskSpec
+from study.runtime.fit import Curves, fit
+from study.runtime.hardware import Hardware
 from study.runtime.randomness import forked, stream
 
 HARDWARE = Hardware(threads=1, progress=False)
@@ -54,11 +57,11 @@ def problem_of(model: Classifier, splits: dict[str, Split], seed: int = 0, histo
         repair_set=splits["repair"],
         failing=(~correct).nonzero().flatten(),
         passing=correct.nonzero().flatten(),
-        task=TaskSpec(model, "image", 10, SHAPE, epsilon=0.1, has_history=history is not None),
+        task=TaskSpec(model, "image", 10, SHAPE, has_history=history is not None, threat=ThreatModel(radius=0.1)),
         recipe=RECIPE,
         seed=seed,
         history=history,
-        build=lambda: build(**dict(model.net.blueprint["arguments"])),
+        make_model=lambda: build(**dict(model.net.blueprint["arguments"])),
     )
 
 
@@ -67,10 +70,12 @@ def _trained(batch_norm: bool, seed: int, epochs: int) -> tuple[Classifier, Clas
     splits = digits_splits(seed)
     with forked(seed, "init"):
         model, before = build(batch_norm=batch_norm), build(batch_norm=batch_norm)
-    training = Training(model, RECIPE, splits["train"], splits["validation"], seed)
-    fit(training, HARDWARE, loader=splits["train"].batches(64, stream(seed, "b")), curves=Curves(), epochs=epochs)
-    model.load_state_dict(training.kept)
-    before.load_state_dict(training.kept_before or training.kept)
+    recipe = dataclasses.replace(RECIPE, epochs=epochs)
+    training = FaultyTraining(model, recipe, splits["train"], splits["validation"], seed)
+    training.batches = splits["train"].batches(64, stream(seed, "b"))
+    fit(training, HARDWARE, Curves())
+    training.best.restore(model)
+    before.load_state_dict(training.before or model.state_dict())
     return model.eval(), before.eval()
 
 

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from study import job as job_module
+from study.repair import cache as cache_module
 from study.storage.models import load_model
 from study.storage.paths import cache, mlruns
 from study.tracking.result import Result
@@ -34,13 +35,13 @@ def runs() -> list:
 def repairs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the approaches that have really been run."""
     called: list[str] = []
-    original: Callable = job_module.repair
+    original: Callable = cache_module.run_repair
 
     def counted(approach, problem, hardware):  # type: ignore[no-untyped-def]
         called.append(type(approach).__name__)
         return original(approach, problem, hardware)
 
-    monkeypatch.setattr(job_module, "repair", counted)
+    monkeypatch.setattr(cache_module, "run_repair", counted)
     return called
 
 
@@ -69,7 +70,7 @@ def test_a_job_records_what_changed() -> None:
 def test_the_stored_model_gives_the_recorded_answers() -> None:
     _, folder = run_job(*LINE)
     (job,) = prepared(*LINE)
-    job.load_data()
+    job.data.load(0)
     model = load_model(folder / "artifacts" / "repaired")
     answers = model(job.data.splits["test"].tensors().inputs).argmax(1)
     recorded = pyarrow.parquet.read_table(folder / "artifacts" / "predictions.parquet")["after"].to_pylist()
@@ -139,14 +140,14 @@ def test_a_budget_that_is_too_small_ends_as_corrupted() -> None:
 
 
 def test_a_model_that_errs_on_no_repair_input_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    subject = job_module.subject
+    posed = job_module.problem_of
 
-    def flawless(job):  # type: ignore[no-untyped-def]
-        problem = subject(job)
+    def flawless(job, keys):  # type: ignore[no-untyped-def]
+        problem = posed(job, keys)
         object.__setattr__(problem, "failing", problem.failing[:0])
         return problem
 
-    monkeypatch.setattr(job_module, "subject", flawless)
+    monkeypatch.setattr(job_module, "problem_of", flawless)
     result = result_of(*LINE)
     assert result.status == "FINISHED" and result.tags["outcome"] == "failure"
     assert result.tags["reason"] == "the model errs on no repair input"

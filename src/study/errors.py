@@ -1,5 +1,8 @@
 """Every exception of the package, and what each means for a job: its exit code or its outcome."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class UsageError(Exception):
     """A user's mistake: one clear sentence that names the setting, the value and what would be right.
@@ -16,7 +19,14 @@ class NotApplicable(Exception):
 
 
 class RepairFailed(Exception):
-    """The approach ended and found no repair: the outcome `failure` (exit code 0); the message says why."""
+    """The approach ended and found no repair: the outcome `failure` (exit code 0).
+
+    reason: why; costs: what it used or counted until then, as in `Repaired`.
+    """
+
+    def __init__(self, reason: str, **costs: float) -> None:
+        super().__init__(reason)
+        self.costs = costs
 
 
 class BudgetExceeded(Exception):
@@ -25,3 +35,15 @@ class BudgetExceeded(Exception):
 
 class OutOfTime(BudgetExceeded):
     """The budget was one of time."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a refusal of `name`: which of the known names may have been meant, or else what there is.
+
+    >>> nearest("aracne", ["arachne", "care"]), nearest("x", ["care", "vere"]), nearest("x", [])
+    ('did you mean arachne?', 'there are: care, vere', 'there are none')
+    """
+    names = sorted(known)
+    if close := get_close_matches(name, names, n=3, cutoff=0.65):
+        return f"did you mean {' or '.join(close)}?"
+    return f"there are: {', '.join(names)}" if names else "there are none"

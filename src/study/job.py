@@ -1,246 +1,106 @@
-"""One job, top to bottom: subject, repair, safeguard, measure, record."""
+"""One job, top to bottom: problem, repair, safeguard, measure, record."""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from study.config.job import Job, unadaptable
-from study.data.split import Batch, Split
-from study.problem.faulty import from_checkpoint, load_or_train
+from study.config.job import Job
+from study.config.keys import Keys
+from study.metrics.measured import Measured
+from study.metrics.sampling import sample_of
+from study.problem.faulty import FaultySource
 from study.problem.prediction import predict
 from study.problem.problem import Problem
-from study.repair.cache import keep, kept
-from study.repair.run import Repair, repair
+from study.repair import cache
+from study.repair.costs import described
+from study.repair.run import RepairResult
 from study.runtime.memory import keep_freed_memory
-from study.runtime.randomness import stream
-from study.storage.files import locked, write_atomically
-from study.storage.paths import cache
-from study.tracking.artifacts import Evidence, write_artifacts
-from study.tracking.result import RESULT, Result, flattened
+from study.tracking import ledger
+from study.tracking.about import About, ended
+from study.tracking.artifacts import write_artifacts
+from study.tracking.finding import Finding
+from study.tracking.result import ARTIFACTS
+from study.tracking.summary import summary
 
 log = logging.getLogger(__name__)
-ATTACKED_FROM_FILES = 2000
 
 
-@dataclass
-class Measured:
-    """What became of a job: its metrics, the predictions behind them, and how the repair ended."""
-
-    repair: Repair
-    metrics: dict[str, float] = field(default_factory=dict)
-    before: Tensor | None = None
-    after: Tensor | None = None
-    model: nn.Module | None = None
-    masked: bool | None = None
-    code_changed: bool = False
-
-
-def run(job: Job, folder: Path, sweep: str) -> str:
+def run(job: Job, about: About, folder: Path) -> str:
     """Do a job and record it in `folder` and in the store; returns its outcome, `skipped` if it is finished already."""
-    started = time.time()
     torch.set_num_threads(int(job.hardware.threads))
     keep_freed_memory()
-    job.load_data()
-    if not job.settings.force and _finished(job):
+    job.data.load(job.settings.subject.seed)
+    keys = Keys.of(job)
+    if not job.settings.force and (finished := ledger.finished(keys.job, job.store)):
+        log.info("%s: %s", job.names.run, finished)
         return "skipped"
-    if reason := unadaptable(job):
-        measured = Measured(Repair("unadaptable", reason))
-    else:
-        problem = subject(job)
-        measured = repaired(job, problem)
-        measure(job, problem, measured)
-    record(job, measured, folder, sweep, started)
-    return measured.repair.outcome
+    if reason := job.obstacle:
+        return record(job, keys, about, folder, RepairResult(outcome="unadaptable", reason=reason), Finding())
+    problem = problem_of(job, keys)
+    repaired = repair(job, keys, problem)
+    model = problem.faulty if repaired is None else guarded(job, problem, repaired)
+    return record(job, keys, about, folder, repaired, measure(job, problem, repaired, model))
 
 
-def subject(job: Job) -> Problem:
+def problem_of(job: Job, keys: Keys) -> Problem:
     """The faulty model, trained now if no job has done so before, and the data to repair it with."""
-    device, splits = job.hardware.device, job.data.splits
-    train, validation, repair_split = (splits[name].to(device) for name in ("train", "validation", "repair"))
-    if job.recipe.checkpoint is None:
-        seed = job.settings.subject.seed
-        faulty = load_or_train(job.faulty_folder, job.builder, job.recipe, train, validation, seed, job.hardware)
-    else:
-        faulty = from_checkpoint(job.builder, Path(job.recipe.checkpoint), job.hardware)
-        if job.data.random_splits:
-            log.warning("the splits are drawn at random: the checkpoint may have been trained on test inputs")
-    right = predict(faulty.model, repair_split).argmax(1) == repair_split.labels
-    return Problem(
-        faulty=faulty.model,
-        history=faulty.history,
-        train=train,
-        validation=validation,
-        repair_set=repair_split,
-        failing=(~right).nonzero().flatten(),
-        passing=right.nonzero().flatten(),
-        task=job.task,
-        recipe=job.recipe,
-        seed=job.settings.seed,
-        build=job.builder,
-    )
+    splits = {name: job.data.splits[name].to(job.hardware.device) for name in ("train", "validation", "repair")}
+    source = FaultySource(job.make_model, job.recipe, job.settings.subject.seed, job.hardware)
+    faulty = source.load(keys.faulty_folder, splits["train"], splits["validation"])
+    if job.recipe.checkpoint is not None and job.data.random_splits:
+        log.warning("the splits are drawn at random: the checkpoint may have been trained on test inputs")
+    return Problem.posed_by(faulty, splits, job.task, job.recipe, job.settings.seed, job.make_model)
 
 
-def repaired(job: Job, problem: Problem) -> Measured:
-    """The repair, reused if the same one was computed before, and the safeguard around it."""
+def repair(job: Job, keys: Keys, problem: Problem) -> RepairResult | None:
+    """The repair, reused if the same one was computed before; None without an approach."""
     if job.approach is None:
-        return Measured(Repair("repaired"), model=problem.faulty)
-    with locked(job.repair_folder.with_suffix(".lock")):
-        result = None if job.settings.force else kept(job.repair_folder, _own_classes(job))
-        code_changed = result is not None and result.code != job.code
-        if result is None:
-            log.info("%s: repairing %d failing inputs", job.names.run, len(problem.failing))
-            result = repair(job.approach, problem, job.hardware)
-            keep(result, job.repair_folder, job.code)
-    if code_changed:
+        return None
+    if job.settings.force:
+        cache.discard(keys.repair_folder)
+    result = cache.repair_once(job.approach, problem, job.hardware, keys.repair_folder, keys.code, job.own_classes)
+    if result.code != keys.code:
         log.warning("%s: a repair computed by other code is reused; force=true runs it again", job.names.run)
-    measured = Measured(result, code_changed=code_changed)
-    if result.model is not None:
-        measured.model = job.safeguard.wrap(problem, result.model.to(problem.device).eval())
-    return measured
+    return result
 
 
-def measure(job: Job, problem: Problem, measured: Measured) -> None:
-    """Run the faulty and the repaired model once each over the test split, then the attacks; fill in the metrics."""
-    start = time.perf_counter()
-    test = job.data.splits["test"].to(problem.device)
-    measured.before = before = predict(problem.faulty, test)
-    after_model = measured.model if measured.model is not None else problem.faulty
-    measured.after = after = before if after_model is problem.faulty else predict(after_model, test)
-    values = job.suite.measure(before, after, test.labels, test.groups)
-    if measured.model is not None and job.data.box is not None:
-        right = (before.argmax(1) == test.labels) & (after.argmax(1) == test.labels)
-        attacked = _in_memory(test, job.settings.seed)
-        robustness = job.suite.attack(
-            problem.faulty,
-            after_model,
-            attacked.inputs,
-            attacked.labels,
-            right[attacked.indices],
-            seed=job.settings.seed,
-            box=job.data.box,
-            epsilon=job.data.epsilon,
-        )
-        measured.masked = job.suite.gradient_masking(robustness)
-        values |= robustness
-    if job.approach is None or measured.model is None:  # nothing was changed: there is no `after`
-        values = {name: value for name, value in values.items() if name.startswith("before/")}
-    if job.approach is not None:
-        values["time/repair"] = measured.repair.seconds
-        values |= {f"cost/{name}": value for name, value in measured.repair.costs.items()}
-    values["time/evaluation"] = time.perf_counter() - start
-    measured.metrics = values
+def guarded(job: Job, problem: Problem, repaired: RepairResult) -> nn.Module | None:
+    """One module of the faulty and the repaired model, None without a repaired one."""
+    return None if repaired.model is None else job.safeguard.guard(problem, repaired.model.to(problem.device).eval())
 
 
-def record(job: Job, measured: Measured, folder: Path, sweep: str, started: float) -> None:
-    """Write the result files, which are the truth, then the store; note where the result lies."""
-    evidence = Evidence(
-        data=job.data,
-        before=measured.before,
-        after=measured.after if job.approach is not None else None,
-        repair_folder=job.repair_folder if measured.repair.model is not None else None,
-        config=job.config,
-        overrides=job.overrides,
-        keys={"job": job.key, "repair": job.repair_key, "faulty": job.faulty_key},
-    )
-    write_artifacts(folder / "artifacts", evidence)
-    result = Result(
-        key=job.key,
-        experiment=job.store.experiment,
-        run_name=f"{job.names.run} s{job.settings.seed}",
-        status="FINISHED",
-        tags=tags(job, measured, sweep),
-        params=flattened(job.config),
-        metrics=measured.metrics,
-        curves=measured.repair.curves,
-        started=started,
-        ended=time.time(),
-    )
+def measure(job: Job, problem: Problem, repaired: RepairResult | None, model: nn.Module | None) -> Finding:
+    """Run the faulty model and `model` once each over the test split, then the attacks."""
+    start, test = time.perf_counter(), job.data.splits["test"].to(problem.device)
+    before = predict(problem.faulty, test)
+    after = before if model is None or model is problem.faulty else predict(model, test)
+    measured, masked = job.suite.measure(before, after, test.labels, test.groups), None
+    if model is not None:
+        sample = sample_of(test, before, after, job.settings.seed)
+        measured |= job.suite.attack(problem.faulty, model, sample, job.data.threat, job.settings.seed)
+        masked = None if repaired is None else job.suite.gradient_masking(measured.values)
+    if repaired is None or model is None:  # nothing was changed: there is no `after`
+        after, measured = before, measured.of_faulty()
+    measured |= Measured({"time/evaluation": time.perf_counter() - start})
+    if repaired is None:
+        return Finding(before=before, after=before, measured=measured)
+    return Finding(model=model, before=before, after=after, measured=measured | described(repaired), masked=masked)
+
+
+def record(job: Job, keys: Keys, about: About, folder: Path, repaired: RepairResult | None, finding: Finding) -> str:
+    """Write the result files, which are the truth, then the store and the ledger; returns the outcome."""
+    papers = {"config.yaml": job.config, "overrides.yaml": job.overrides, "keys.json": asdict(keys)}
+    write_artifacts(folder / ARTIFACTS, job.data, finding, papers, pictures=keys.repair_folder)
+    ending = ended(repaired, job.level, finding.masked, keys.code)
+    result = about.result(keys.job, ending, finding.measured, {} if repaired is None else repaired.curves)
     result.write(folder)
     job.store.write(folder, force=job.settings.force)
-    write_atomically(_place(job), json.dumps({"folder": str(folder)}))
+    ledger.enter(keys.job, folder)
     log.info("%s", summary(result))
-
-
-def tags(job: Job, measured: Measured, sweep: str) -> dict[str, str]:
-    """The tags of a job's run: what the UI and the report group and filter by."""
-    known = {
-        "method": job.names.method,
-        "level": job.approach.level if job.approach is not None else "none",
-        "dataset": job.names.dataset,
-        "architecture": job.names.architecture,
-        "seed": str(job.settings.seed),
-        "subject_seed": str(job.settings.subject.seed),
-        "safeguard": job.names.safeguard,
-        "outcome": measured.repair.outcome if job.approach is not None else "faulty",
-        "reason": measured.repair.reason,
-        "changed": str(measured.repair.changed).lower(),
-        "sweep": sweep,
-        "key": job.key,
-        "code_changed": str(measured.code_changed).lower(),
-    }
-    if measured.masked is not None and job.approach is not None:
-        known["gradient_masking"] = str(measured.masked).lower()
-    return {name: value for name, value in known.items() if value}
-
-
-def summary(result: Result) -> str:
-    """A job in one line."""
-    outcome = result.tags.get("outcome", "crashed")
-    told = [f"{result.run_name}: {outcome}"]
-    if reason := result.tags.get("reason"):
-        told[0] += f" ({reason})"
-    shown = {
-        "before/accuracy": "accuracy before {:.2%}",
-        "after/accuracy": "after {:.2%}",
-        "after/repair_rate": "repair rate {:.1%}",
-        "after/negative_flip_rate": "negative flips {:.2%}",
-        "time/repair": "{:.1f} s",
-    }
-    return ", ".join(
-        told + [text.format(result.metrics[name]) for name, text in shown.items() if name in result.metrics]
-    )
-
-
-def recorded(job: Job) -> Path | None:
-    """The folder of a finished job's result, whatever store it was written to; None if there is none."""
-    if not _place(job).exists():
-        return None
-    folder = Path(json.loads(_place(job).read_text())["folder"])
-    return folder if (folder / RESULT).exists() and Result.read(folder).status == "FINISHED" else None
-
-
-def _in_memory(test: Split, seed: int) -> Batch:
-    """The inputs that attacks choose from: the whole test split, or a seeded part of one that lies in files."""
-    if isinstance(test.inputs, Tensor):
-        return test.tensors()
-    return test.fetch(torch.randperm(len(test), generator=stream(seed, "attack", "files"))[:ATTACKED_FROM_FILES])
-
-
-def _finished(job: Job) -> bool:
-    """Whether the job is finished; one that is finished in another store is recorded in this one."""
-    if job.store.finished(job.key):
-        log.info("%s s%d: finished already (force=true runs it again)", job.names.run, job.settings.seed)
-        return True
-    folder = recorded(job)
-    if folder is None:
-        return False
-    job.store.write(folder)
-    log.info("%s s%d: finished elsewhere; recorded in this store", job.names.run, job.settings.seed)
-    return True
-
-
-def _place(job: Job) -> Path:
-    """The file that says in which folder a finished job's result lies."""
-    return cache() / "jobs" / f"{job.key}.json"
-
-
-def _own_classes(job: Job) -> set[str]:
-    """The class outside this package that a stored model may name: the user's own network."""
-    return {str(job.config["architecture"]["_target_"])}
+    return result.tags["outcome"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.config.job import unadaptable
+from study.config.keys import Keys
 from study.errors import UsageError
 from tests.commands import prepared
 
@@ -74,7 +74,7 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_not_run(tmp_path: Path)
 def test_a_checkpoint_of_another_architecture_names_the_tensors(tmp_path: Path) -> None:
     (job,) = prepared("architecture.widths=[16]")
     file = tmp_path / "small.pt"
-    torch.save(job.builder().net.state_dict(), file)
+    torch.save(job.make_model().net.state_dict(), file)
     with pytest.raises(UsageError, match=r"layers\.1\.weight is 16x64 in the file and 64x64 in the architecture"):
         prepared(f"faulty.checkpoint={file}")
     assert prepared(f"faulty.checkpoint={file}", "architecture.widths=[16]")
@@ -83,7 +83,7 @@ def test_a_checkpoint_of_another_architecture_names_the_tensors(tmp_path: Path) 
 def test_any_module_serves_as_an_architecture() -> None:
     (job,) = prepared("architecture=mlp", "~architecture", "+architecture._target_=tests.networks.Plain")
     assert job.names.architecture == "plain"
-    assert job.builder()(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
+    assert job.make_model()(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
 
 
 def test_threads_are_shared_out_between_parallel_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,16 +95,17 @@ def test_threads_are_shared_out_between_parallel_jobs(monkeypatch: pytest.Monkey
 
 def test_an_approach_that_cannot_be_applied_says_why() -> None:
     (job,) = prepared("+method=reassure", "architecture.widths=[]")
-    assert "ReLU" in (unadaptable(job) or "")
+    assert "ReLU" in (job.obstacle or "")
     (job,) = prepared("+method=reassure")
-    assert unadaptable(job) is None
+    assert job.obstacle is None
 
 
 def test_keys_change_with_what_determines_a_result() -> None:
     def keys(*arguments: str) -> tuple[str, str, str]:
         (job,) = prepared("+method=finetune", *arguments)
-        job.load_data()
-        return job.faulty_key, job.repair_key, job.key
+        job.data.load(job.settings.subject.seed)
+        found = Keys.of(job)
+        return found.faulty, found.repair, found.job
 
     base = keys()
     assert keys() == base

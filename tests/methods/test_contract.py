@@ -21,10 +21,11 @@ from study.errors import NotApplicable
 from study.problem.prediction import predict
 from study.problem.problem import Problem
 from study.repair.approach import Approach
-from study.repair.run import Repair, repair
+from study.repair.run import RepairResult
 from study.storage.models import load_model, save_model, weights_hash
 from tests.commands import compositions
-from tests.problems import HARDWARE, digits_problem, digits_splits
+from tests.problems import digits_problem, digits_splits
+from tests.repairs import finished
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,9 @@ def approach(method: str, *settings: str) -> Approach:
 
 
 @lru_cache
-def outcome(row: Row, batch_norm: bool, seed: int = 0) -> Repair:
+def outcome(row: Row, batch_norm: bool, seed: int = 0) -> RepairResult:
     """The row's repair of a network on digits, computed once."""
-    return repair(approach(row.method, *row.settings), with_seed(digits_problem(batch_norm), seed), HARDWARE)
+    return finished(approach(row.method, *row.settings), with_seed(digits_problem(batch_norm), seed))
 
 
 def with_seed(problem: Problem, seed: int) -> Problem:
@@ -126,7 +127,7 @@ def test_the_repaired_model_has_the_call_signature_of_the_faulty_one(row: Row, b
 def test_the_same_seed_gives_the_same_model_whatever_the_global_state(row: Row) -> None:
     first = outcome(row, False).model
     torch.manual_seed(123456)
-    again = repair(approach(row.method, *row.settings), digits_problem(), HARDWARE).model
+    again = finished(approach(row.method, *row.settings), digits_problem()).model
     assert first is not None and again is not None
     ours, theirs = first.state_dict(), again.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -137,7 +138,7 @@ def test_it_leaves_the_global_random_state_alone(row: Row) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    repair(approach(row.method, *row.settings), digits_problem(), HARDWARE)
+    finished(approach(row.method, *row.settings), digits_problem())
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -180,7 +181,7 @@ def test_idle_settings_return_the_weights_bit_for_bit(row: Row) -> None:
     if row.idle is None:
         pytest.skip("it has no settings under which it does nothing")
     problem = digits_problem(batch_norm=True)
-    result = repair(approach(row.method, *row.idle), problem, HARDWARE)
+    result = finished(approach(row.method, *row.idle), problem)
     assert result.costs["weights_changed"] == 0
     assert result.outcome == "failure" and result.reason == "no failing repair input is right afterwards"
 
@@ -218,7 +219,7 @@ def test_what_a_subject_lacks_is_said_before_any_work(row: Row) -> None:
 @every_row
 def test_a_time_budget_ends_it_as_corrupted(row: Row) -> None:
     made = approach(row.method, *row.settings, "method.max_seconds=0.000001")
-    result = repair(made, digits_problem(), HARDWARE)
+    result = finished(made, digits_problem())
     assert result.outcome == "corrupted" and "time budget" in result.reason
 
 
@@ -234,7 +235,5 @@ EDGES: dict[str, Callable[[Problem], torch.Tensor]] = {
 @pytest.mark.parametrize("edge", EDGES)
 def test_few_failing_inputs_are_no_crash(row: Row, edge: str) -> None:
     problem = digits_problem()
-    result = repair(
-        approach(row.method, *row.settings), dataclasses.replace(problem, failing=EDGES[edge](problem)), HARDWARE
-    )
+    result = finished(approach(row.method, *row.settings), dataclasses.replace(problem, failing=EDGES[edge](problem)))
     assert result.outcome in ("repaired", "failure"), result.reason

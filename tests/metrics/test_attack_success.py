@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from study.data.threat import ThreatModel
+from study.errors import NotApplicable
 from study.metrics.attack_success import AttackSuccess
-
-BOX = (0.0, 1.0)
+from study.metrics.sampling import Sample
 
 
 def seeded() -> torch.Generator:
@@ -38,9 +39,9 @@ def grid(count: int = 100) -> tuple[Tensor, Tensor]:
 def test_counts_what_lies_within_the_radius(loss: Literal["cross_entropy", "margin"]) -> None:
     inputs, target = grid()
     metric = AttackSuccess(loss=loss, relative_step=0.1)
-    everything = torch.ones(100, dtype=torch.bool)
+    sample = Sample(inputs, target, torch.ones(100, dtype=torch.bool))
     model = Threshold(0.5)
-    values = metric.measure(model, model, inputs, target, everything, seeded(), box=BOX, epsilon=0.1)
+    values = metric.measure(model, model, sample, ThreatModel(radius=0.1), seeded())
     # 100 levels, 0.01 apart: ten within 0.1 of the threshold on either side.
     assert values == {"before": 0.2, "after": 0.2}
 
@@ -49,7 +50,8 @@ def test_attacks_only_what_both_classify_right_up_to_the_sample() -> None:
     inputs, target = grid()
     right = torch.arange(100) % 2 == 0
     before, after = Threshold(0.5), Threshold(0.5)
-    AttackSuccess(samples=20, steps=1).measure(before, after, inputs, target, right, seeded(), box=BOX, epsilon=1e-6)
+    sample, threat = Sample(inputs, target, right), ThreatModel(radius=1e-6)
+    AttackSuccess(samples=20, steps=1).measure(before, after, sample, threat, seeded())
     attacked = before.first_batches[0]
     assert attacked.shape == (20, 3)
     chosen = torch.cdist(attacked, inputs).argmin(1)
@@ -59,9 +61,31 @@ def test_attacks_only_what_both_classify_right_up_to_the_sample() -> None:
 
 def test_does_not_apply_where_nothing_is_right() -> None:
     inputs, target = grid()
-    nothing = torch.zeros(100, dtype=torch.bool)
+    sample = Sample(inputs, target, torch.zeros(100, dtype=torch.bool))
     model = Threshold(0.5)
-    assert AttackSuccess().measure(model, model, inputs, target, nothing, seeded(), box=BOX, epsilon=0.1) == {}
+    with pytest.raises(NotApplicable, match="no input that both models get right"):
+        AttackSuccess().measure(model, model, sample, ThreatModel(radius=0.1), seeded())
+
+
+def test_only_the_columns_of_the_threat_model_move() -> None:
+    inputs, target = grid()
+    sample = Sample(inputs, target, torch.ones(100, dtype=torch.bool))
+    model = Threshold(0.5)
+    threat = ThreatModel(radius=0.1, columns=(2,))
+    values = AttackSuccess(relative_step=0.1).measure(model, model, sample, threat, seeded())
+    moved = torch.cat(model.first_batches)
+    # The attack moves the third column by at most 0.1 and so the mean by 0.1 / 3: three levels on either side.
+    assert values == {"before": 0.06, "after": 0.06}
+    assert torch.isin(moved[:, :2], inputs).all()
+
+
+def test_the_protocol_is_that_of_the_measurement() -> None:
+    inputs, target = grid()
+    sample, threat = Sample(inputs, target, torch.arange(100) < 30), ThreatModel(radius=0.1)
+    usual = "PGD, cross-entropy loss, L-infinity radius 0.1, 40 steps, 30 inputs"
+    assert AttackSuccess().protocol(sample, threat) == usual
+    own = AttackSuccess(loss="margin", epsilon=0.25, steps=7, samples=10)
+    assert own.protocol(sample, threat) == "PGD, margin loss, L-infinity radius 0.25, 7 steps, 10 inputs"
 
 
 def test_the_loss_names_the_metric() -> None:

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from study.data.threat import ThreatModel
+from study.errors import NotApplicable
 from study.metrics.autoattack import AutoAttackRobustAccuracy, attack_sequence
+from study.metrics.sampling import Sample
 
-BOX = (0.0, 1.0)
 Version = Literal["reduced", "standard"]
 
 
@@ -38,8 +40,8 @@ def points(model: Nearest, shape: tuple[int, ...], count: int = 24) -> tuple[Ten
 def robust_accuracy(model: Nearest, shape: tuple[int, ...], epsilon: float, version: Version) -> float:
     inputs, target = points(model, shape)
     metric = AutoAttackRobustAccuracy(steps=10, queries=20, version=version)
-    right = torch.ones(len(target), dtype=torch.bool)
-    values = metric.measure(model, model, inputs, target, right, seeded(), box=BOX, epsilon=epsilon)
+    sample = Sample(inputs, target, torch.ones(len(target), dtype=torch.bool))
+    values = metric.measure(model, model, sample, ThreatModel(radius=epsilon), seeded())
     assert values["before"] == values["after"]
     return values["after"]
 
@@ -71,7 +73,7 @@ def test_classes_decide_the_attacks(classes: int, reduced: list[str], standard: 
     assert attack_sequence("standard", classes) == standard
 
 
-def test_another_box_is_rescaled() -> None:
+def test_other_bounds_are_rescaled() -> None:
     unit = Nearest(4, (9,))
     inputs, target = points(unit, (9,))
 
@@ -81,8 +83,9 @@ def test_another_box_is_rescaled() -> None:
 
     right = torch.ones(len(target), dtype=torch.bool)
     metric = AutoAttackRobustAccuracy(steps=10)
-    narrow = metric.measure(unit, unit, inputs, target, right, seeded(), box=BOX, epsilon=0.05)
-    wide = metric.measure(Wide(), Wide(), inputs * 4 - 1, target, right, seeded(), box=(-1.0, 3.0), epsilon=0.2)
+    narrow = metric.measure(unit, unit, Sample(inputs, target, right), ThreatModel(radius=0.05), seeded())
+    threat = ThreatModel(bounds=(-1.0, 3.0), radius=0.2)
+    wide = metric.measure(Wide(), Wide(), Sample(inputs * 4 - 1, target, right), threat, seeded())
     assert 0 < narrow["after"] < 1
     assert wide == pytest.approx(narrow, abs=1 / 24)
 
@@ -100,9 +103,9 @@ def test_samples_right_and_wrong_inputs_by_the_seed() -> None:
     model = Nearest(4, (9,))
     inputs, target = points(model, (9,))
     metric = AutoAttackRobustAccuracy(steps=1, samples=8)
-    right = torch.zeros(len(target), dtype=torch.bool)
+    sample = Sample(inputs, target, torch.zeros(len(target), dtype=torch.bool))
     rates = [
-        metric.measure(model, model, inputs, target, right, seeded(seed), box=BOX, epsilon=1e-6)["after"]
+        metric.measure(model, model, sample, ThreatModel(radius=1e-6), seeded(seed))["after"]
         for seed in (0, 0, 1, 2, 3)
     ]
     assert rates[0] == rates[1]
@@ -110,10 +113,31 @@ def test_samples_right_and_wrong_inputs_by_the_seed() -> None:
     assert all(rate >= 5 / 8 for rate in rates)
 
 
-def test_asks_for_a_radius() -> None:
+@pytest.mark.parametrize(
+    ("threat", "reason"),
+    [(None, "no threat model"), (ThreatModel(radius=0.1, columns=(0, 3)), "only some columns may move")],
+)
+def test_does_not_apply_without_a_ball_around_the_whole_input(threat: ThreatModel | None, reason: str) -> None:
     model = Nearest(4, (9,))
     inputs, target = points(model, (9,))
-    with pytest.raises(ValueError, match="epsilon"):
+    with pytest.raises(NotApplicable, match=reason):
+        AutoAttackRobustAccuracy().measure(model, model, Sample(inputs, target, target == target), threat, seeded())
+
+
+def test_does_not_apply_to_tokens() -> None:
+    tokens, target = torch.ones(4, 9, dtype=torch.long), torch.zeros(4, dtype=torch.long)
+    model = Nearest(4, (9,))
+    with pytest.raises(NotApplicable, match="integers"):
         AutoAttackRobustAccuracy().measure(
-            model, model, inputs, target, target == target, seeded(), box=BOX, epsilon=None
+            model, model, Sample(tokens, target, target == 0), ThreatModel(radius=0.1), seeded()
         )
+
+
+def test_the_protocol_is_that_of_the_measurement() -> None:
+    target = torch.zeros(30, dtype=torch.long)
+    sample, threat = Sample(torch.rand(30, 9), target, target == 1), ThreatModel(radius=0.1)
+    reduced = "AutoAttack (reduced), L-infinity radius 0.1, 100 steps, 30 inputs"
+    assert AutoAttackRobustAccuracy().protocol(sample, threat) == reduced
+    standard = AutoAttackRobustAccuracy(version="standard", epsilon=0.2, steps=5, queries=9, samples=20)
+    text = "AutoAttack (standard), L-infinity radius 0.2, 5 steps, 9 queries, 20 inputs"
+    assert standard.protocol(sample, threat) == text

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from study.errors import NotApplicable
 from study.metrics.accuracy import Accuracy, accuracy
 from study.metrics.base import Comparison
 from study.metrics.fairness import AverageAbsoluteOddsDifference, average_absolute_odds_difference
@@ -66,11 +67,20 @@ def test_rates_with_an_empty_denominator_are_zero() -> None:
 
 
 def test_repair_rate_does_not_apply_without_errors() -> None:
-    assert measured(RepairRate(), logits_of(TARGET), logits_of(AFTER), TARGET) == {}
+    with pytest.raises(NotApplicable, match="errs on no test input"):
+        measured(RepairRate(), logits_of(TARGET), logits_of(AFTER), TARGET)
 
 
 def test_fairness_does_not_apply_without_groups() -> None:
-    assert measured(AverageAbsoluteOddsDifference(), logits_of(BEFORE), logits_of(AFTER), TARGET) == {}
+    with pytest.raises(NotApplicable, match="no sensitive groups"):
+        measured(AverageAbsoluteOddsDifference(), logits_of(BEFORE), logits_of(AFTER), TARGET)
+
+
+@pytest.mark.parametrize("metric", [Accuracy, NegativeFlipRate])
+def test_a_share_of_no_inputs_does_not_apply(metric: Callable[[], Comparison]) -> None:
+    none = torch.zeros(0, dtype=torch.long)
+    with pytest.raises(NotApplicable, match="no test inputs"):
+        measured(metric(), torch.zeros(0, 2), torch.zeros(0, 2), none)
 
 
 @pytest.mark.parametrize("metric", ALL)

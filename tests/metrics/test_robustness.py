@@ -10,9 +10,12 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from study.data.threat import ThreatModel
+from study.errors import NotApplicable
 from study.metrics.robustness import LinfPGD, margin_loss
 
 EPSILON = 0.1
+THREAT = ThreatModel(radius=EPSILON)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -87,7 +90,7 @@ def undropped(model: nn.Module, inputs: Tensor, labels: Tensor, generator: torch
 
 @pytest.mark.parametrize("epsilon", [0.05, 0.1, 0.15])
 def test_agrees_with_foolbox(model: nn.Module, right: tuple[Tensor, Tensor], epsilon: float) -> None:
-    ours = LinfPGD().attack(model, *right, seeded(), epsilon=epsilon).double().mean().item()
+    ours = LinfPGD().attack(model, *right, ThreatModel(radius=epsilon), seeded()).double().mean().item()
     reference = foolbox.attacks.LinfPGD(rel_stepsize=0.01 / 0.3, steps=40)
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -101,7 +104,7 @@ def test_agrees_with_foolbox(model: nn.Module, right: tuple[Tensor, Tensor], eps
 
 @pytest.mark.parametrize("steps", [1, 5, 20])
 def test_dropping_fooled_inputs_changes_nothing(model: nn.Module, right: tuple[Tensor, Tensor], steps: int) -> None:
-    dropped = LinfPGD(steps=steps, batch_size=1000).attack(model, *right, seeded(), epsilon=EPSILON)
+    dropped = LinfPGD(steps=steps, batch_size=1000).attack(model, *right, THREAT, seeded())
     plain = undropped(model, *right, seeded(), steps)
     assert 0 < plain.sum() < len(plain)
     assert torch.equal(dropped, plain)
@@ -109,7 +112,7 @@ def test_dropping_fooled_inputs_changes_nothing(model: nn.Module, right: tuple[T
 
 def test_fooled_inputs_leave_the_batch(model: nn.Module, right: tuple[Tensor, Tensor]) -> None:
     counting = Counting(model)
-    fooled = LinfPGD(batch_size=1000).attack(counting, *right, seeded(), epsilon=EPSILON)
+    fooled = LinfPGD(batch_size=1000).attack(counting, *right, THREAT, seeded())
     assert counting.sizes == sorted(counting.sizes, reverse=True)
     assert counting.sizes[-1] <= len(fooled) - 0.5 * fooled.sum()
 
@@ -117,7 +120,7 @@ def test_fooled_inputs_leave_the_batch(model: nn.Module, right: tuple[Tensor, Te
 def test_the_margin_sees_through_a_masked_gradient(model: nn.Module, right: tuple[Tensor, Tensor]) -> None:
     masked = Scaled(model, 1e4)
     rates = {
-        (loss, name): LinfPGD(loss=loss).attack(net, *right, seeded(), epsilon=EPSILON).double().mean().item()
+        (loss, name): LinfPGD(loss=loss).attack(net, *right, THREAT, seeded()).double().mean().item()
         for loss in ("cross_entropy", "margin")
         for name, net in (("plain", model), ("masked", masked))
     }
@@ -129,7 +132,7 @@ def test_leaves_the_model_as_it_was(model: nn.Module, right: tuple[Tensor, Tenso
     copy = deepcopy(model)
     next(copy.parameters()).requires_grad_(False)
     flags = [parameter.requires_grad for parameter in copy.parameters()]
-    LinfPGD(steps=2).attack(copy, *right, seeded(), epsilon=EPSILON)
+    LinfPGD(steps=2).attack(copy, *right, THREAT, seeded())
     assert [parameter.requires_grad for parameter in copy.parameters()] == flags
     assert all(parameter.grad is None for parameter in copy.parameters())
 
@@ -147,44 +150,50 @@ class Unimpressed(nn.Module):
         return torch.stack([score + 1, 2 * score - 1e3], dim=1)
 
 
-@pytest.mark.parametrize("box", [(0.0, 1.0), (0.2, 0.7)])
-def test_stays_in_the_ball_and_in_the_box(box: tuple[float, float]) -> None:
-    inputs = torch.rand(50, 6, generator=seeded(3)).clamp(*box)
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.2, 0.7)])
+def test_stays_in_the_ball_and_in_the_bounds(bounds: tuple[float, float]) -> None:
+    inputs = torch.rand(50, 6, generator=seeded(3)).clamp(*bounds)
     model = Unimpressed()
-    LinfPGD(loss="margin", relative_step=0.3).attack(
-        model, inputs, torch.zeros(50, dtype=torch.long), seeded(), box=box, epsilon=EPSILON
-    )
+    threat = ThreatModel(bounds=bounds, radius=EPSILON)
+    LinfPGD(loss="margin", relative_step=0.3).attack(model, inputs, torch.zeros(50, dtype=torch.long), threat, seeded())
     shown = torch.stack(model.shown)
     assert shown.shape == (41, 50, 6)
     assert (shown - inputs).abs().max() <= EPSILON + 1e-6
-    assert (shown.min().item(), shown.max().item()) == pytest.approx(box)
-    # The margin grows with every input, so that the last iterate is the ball's upper corner, cut by the box.
-    assert torch.allclose(shown[-1], (inputs + EPSILON).clamp(max=box[1]))
+    assert (shown.min().item(), shown.max().item()) == pytest.approx(bounds)
+    # The margin grows with every input, so that the last iterate is the ball's upper corner, cut by the bounds.
+    assert torch.allclose(shown[-1], (inputs + EPSILON).clamp(max=bounds[1]))
     # The start is uniform in the ball: neither its centre nor one corner.
-    offset = (shown[0] - inputs)[(inputs > box[0] + EPSILON) & (inputs < box[1] - EPSILON)]
+    offset = (shown[0] - inputs)[(inputs > bounds[0] + EPSILON) & (inputs < bounds[1] - EPSILON)]
     assert offset.mean().abs() < 0.02
     assert offset.std().item() == pytest.approx(EPSILON / 3**0.5, rel=0.15)
 
 
 def test_the_same_seed_gives_the_same_answer_at_any_batch_size(model: nn.Module, right: tuple[Tensor, Tensor]) -> None:
-    answers = [
-        LinfPGD(batch_size=size, steps=10).attack(model, *right, seeded(), epsilon=EPSILON) for size in (64, 1000)
-    ]
+    answers = [LinfPGD(batch_size=size, steps=10).attack(model, *right, THREAT, seeded()) for size in (64, 1000)]
     assert torch.equal(*answers)
 
 
 def test_own_radius_comes_first(model: nn.Module, right: tuple[Tensor, Tensor]) -> None:
-    own = LinfPGD(epsilon=EPSILON, steps=5).attack(model, *right, seeded(), epsilon=0.9)
-    assert torch.equal(own, LinfPGD(steps=5).attack(model, *right, seeded(), epsilon=EPSILON))
+    own = LinfPGD(epsilon=EPSILON, steps=5).attack(model, *right, ThreatModel(radius=0.9), seeded())
+    assert torch.equal(own, LinfPGD(steps=5).attack(model, *right, THREAT, seeded()))
 
 
-def test_asks_for_a_radius(model: nn.Module, right: tuple[Tensor, Tensor]) -> None:
-    with pytest.raises(ValueError, match="epsilon"):
-        LinfPGD().attack(model, *right, seeded())
+@pytest.mark.parametrize("settings", [{}, {"epsilon": EPSILON}])
+def test_asks_for_a_threat_model(model: nn.Module, right: tuple[Tensor, Tensor], settings: dict) -> None:
+    with pytest.raises(NotApplicable, match="no threat model"):
+        LinfPGD(**settings).attack(model, *right, None, seeded())
+
+
+def test_only_the_columns_of_the_threat_model_move() -> None:
+    inputs, model = torch.rand(50, 6, generator=seeded(3)), Unimpressed()
+    threat = ThreatModel(radius=EPSILON, columns=(0, 4))
+    LinfPGD(loss="margin").attack(model, inputs, torch.zeros(50, dtype=torch.long), threat, seeded())
+    moved = (torch.stack(model.shown) - inputs).abs().amax(dim=(0, 1))
+    assert (moved > 0).tolist() == [True, False, False, False, True, False]
 
 
 def test_no_inputs(model: nn.Module) -> None:
-    nothing = LinfPGD().attack(model, torch.zeros(0, 64), torch.zeros(0, dtype=torch.long), seeded(), epsilon=0.1)
+    nothing = LinfPGD().attack(model, torch.zeros(0, 64), torch.zeros(0, dtype=torch.long), THREAT, seeded())
     assert nothing.shape == (0,)
 
 

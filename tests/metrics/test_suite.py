@@ -1,23 +1,28 @@
 """The suite: names, gains and directions, and every configuration of the metric group."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from study.errors import UsageError
+from study.data.threat import ThreatModel
 from study.metrics.accuracy import Accuracy
 from study.metrics.attack_success import AttackSuccess
 from study.metrics.base import Comparison
+from study.metrics.description import Description
+from study.metrics.measured import Measured, gain
 from study.metrics.negative_flips import NegativeFlipRate
 from study.metrics.repair_rate import RepairRate
-from study.metrics.suite import Suite, gain
+from study.metrics.sampling import Sample
+from study.metrics.suite import Suite
 
 CONF = Path(__file__).parents[2] / "conf" / "metric"
 COMPARISONS = {"accuracy", "repair_rate", "negative_flip_rate", "aaod"}
@@ -38,10 +43,14 @@ def composed(name: str, *overrides: str) -> Suite:
     ],
 )
 def test_configurations_instantiate(name: str, names: set[str]) -> None:
-    directions = composed(name).directions()
-    assert set(directions) == names
+    descriptions = composed(name).descriptions
+    assert set(descriptions) == names
     better_high = {"accuracy", "repair_rate", "robust_accuracy"}
-    assert {metric for metric, higher in directions.items() if higher} == names & better_high
+    assert {metric for metric, described in descriptions.items() if described.higher_is_better} == names & better_high
+    assert all(
+        described.unit == "rate" and described.meaning and described.higher_is_better is not None
+        for described in descriptions.values()
+    )
 
 
 def test_every_value_of_a_configuration_is_commented() -> None:
@@ -84,14 +93,14 @@ def test_names_and_gains() -> None:
         "after/negative_flip_rate": 0.2,
     }
     for _ in range(2):
-        assert suite.measure(before, after, target, None) == pytest.approx(expected)
+        assert suite.measure(before, after, target, None).values == pytest.approx(expected)
 
 
 def test_no_gain_over_nothing() -> None:
     target = torch.zeros(4, dtype=torch.long)
     before, after = one_hot(target + 1, 2).float(), one_hot(target, 2).float()
-    values = Suite(comparisons={"accuracy": Accuracy()}, attacks={}).measure(before, after, target, None)
-    assert values == {"before/accuracy": 0.0, "after/accuracy": 1.0}
+    measured = Suite(comparisons={"accuracy": Accuracy()}, attacks={}).measure(before, after, target, None)
+    assert measured.values == {"before/accuracy": 0.0, "after/accuracy": 1.0}
 
 
 def test_gain_is_positive_where_better() -> None:
@@ -113,15 +122,15 @@ class MeanAbove(nn.Module):
 
 def test_masked_gradient_is_told() -> None:
     level = torch.linspace(0.305, 0.695, 40)
-    inputs, target, right = level[:, None].repeat(1, 4), (level > 0.5).long(), torch.ones(40, dtype=torch.bool)
+    sample = Sample(level[:, None].repeat(1, 4), (level > 0.5).long(), torch.ones(40, dtype=torch.bool))
     suite = composed("all", "attacks.attack_success_rate.relative_step=0.1")
-    plain, saturated = MeanAbove(1.0), MeanAbove(1e6)
-    values = suite.attack(plain, saturated, inputs, target, right, seed=0, epsilon=0.1)
+    plain, saturated, threat = MeanAbove(1.0), MeanAbove(1e6), ThreatModel(radius=0.1)
+    values = suite.attack(plain, saturated, sample, threat, 0).values
     assert values["before/attack_success_rate"] == values["after/margin_attack_success_rate"] == 0.5
     assert values["after/attack_success_rate"] < 0.2
     assert values["gain/attack_success_rate"] > 0.6
     assert Suite.gradient_masking(values)
-    assert not Suite.gradient_masking(suite.attack(saturated, plain, inputs, target, right, seed=0, epsilon=0.1))
+    assert not Suite.gradient_masking(suite.attack(saturated, plain, sample, threat, 0).values)
 
 
 def test_masking_takes_more_than_ten_points() -> None:
@@ -133,18 +142,21 @@ def test_masking_takes_more_than_ten_points() -> None:
 
 def test_tokens_are_not_attacked() -> None:
     tokens, target = torch.ones(4, 3, dtype=torch.long), torch.zeros(4, dtype=torch.long)
-    suite = Suite(comparisons={}, attacks={"asr": AttackSuccess()})
-    assert suite.attack(nn.Identity(), nn.Identity(), tokens, target, target == 0, seed=0, epsilon=0.1) == {}
+    suite, sample = composed("autoattack"), Sample(tokens, target, target == 0)
+    measured = suite.attack(nn.Identity(), nn.Identity(), sample, ThreatModel(radius=0.1), 0)
+    assert measured.values == {}
+    assert measured.not_applicable.keys() == ATTACKS | {"robust_accuracy"}
+    assert all("integers" in reason for reason in measured.not_applicable.values())
 
 
 def test_attack_depends_on_the_seed_alone() -> None:
     level = torch.linspace(0.3, 0.7, 60)
-    inputs, target, right = level[:, None].repeat(1, 4), (level > 0.5).long(), torch.ones(60, dtype=torch.bool)
+    sample = Sample(level[:, None].repeat(1, 4), (level > 0.5).long(), torch.ones(60, dtype=torch.bool))
     suite = Suite(comparisons={}, attacks={"asr": AttackSuccess(samples=20, steps=2)})
 
     def rates(seed: int) -> dict[str, float]:
         torch.rand(3)
-        return suite.attack(MeanAbove(1.0), MeanAbove(2.0), inputs, target, right, seed=seed, epsilon=0.1)
+        return suite.attack(MeanAbove(1.0), MeanAbove(2.0), sample, ThreatModel(radius=0.1), seed).values
 
     assert rates(1) == rates(1)
     assert len({tuple(rates(seed).values()) for seed in range(5)}) > 1
@@ -155,12 +167,44 @@ def test_two_metrics_of_one_name_are_refused() -> None:
         Suite(comparisons={"a": Accuracy(), "b": Accuracy()}, attacks={})
 
 
-def test_an_attack_without_a_radius_is_refused() -> None:
-    composed("fast").check_radius(None)
-    composed("all").check_radius(0.1)
-    composed("all", "attacks.attack_success_rate.epsilon=0.1").check_radius(None)
-    with pytest.raises(UsageError, match=r"metric\.attacks\.autoattack\.epsilon"):
-        composed("autoattack", "attacks.attack_success_rate.epsilon=0.1").check_radius(None)
+def test_without_a_threat_model_attacks_are_left_out_with_the_reason() -> None:
+    sample = Sample(torch.rand(4, 3), torch.zeros(4, dtype=torch.long), torch.ones(4, dtype=torch.bool))
+    suite = composed("autoattack", "attacks.attack_success_rate.epsilon=0.1")
+    measured = suite.attack(MeanAbove(1.0), MeanAbove(1.0), sample, None, 0)
+    assert measured.values == {}
+    assert measured.descriptions.keys() == measured.not_applicable.keys() == ATTACKS | {"robust_accuracy"}
+    assert all("no threat model" in reason for reason in measured.not_applicable.values())
+
+
+def test_what_does_not_apply_has_a_reason_in_place_of_a_value() -> None:
+    target = torch.tensor([0, 1])
+    right = one_hot(target, 2).float()
+    measured = composed("fast").measure(right, right, target, None)
+    assert measured.values.keys() == {"before/accuracy", "after/accuracy", "gain/accuracy", "after/negative_flip_rate"}
+    assert measured.not_applicable == {
+        "repair_rate": "the faulty model errs on no test input",
+        "aaod": "the data set has no sensitive groups",
+    }
+    assert measured.descriptions.keys() == COMPARISONS
+
+
+def test_an_attack_states_how_it_was_run() -> None:
+    level = torch.linspace(0.3, 0.7, 60)
+    sample = Sample(level[:, None].repeat(1, 4), (level > 0.5).long(), level > 0.6)
+    suite = Suite(comparisons={}, attacks={"asr": AttackSuccess(steps=2)})
+    measured = suite.attack(MeanAbove(1.0), MeanAbove(2.0), sample, ThreatModel(radius=0.1), 0)
+    described = measured.descriptions["attack_success_rate"]
+    assert described.protocol == "PGD, cross-entropy loss, L-infinity radius 0.1, 2 steps, 15 inputs"
+    assert replace(described, protocol="") == suite.descriptions["attack_success_rate"]
+
+
+def test_measurements_are_merged_and_the_later_one_counts() -> None:
+    first = Measured({"after/a": 1.0}, {"a": Description(label="a")}, {"b": "no"})
+    second = Measured({"after/a": 2.0}, {"c": Description(label="c")}, {"d": "never"})
+    merged = first | second
+    assert merged.values == {"after/a": 2.0}
+    assert list(merged.descriptions) == ["a", "c"]
+    assert merged.not_applicable == {"b": "no", "d": "never"}
 
 
 class Agreement(Comparison):
@@ -189,7 +233,28 @@ def test_a_user_adds_a_metric_by_configuration() -> None:
     suite = composed("fast", f"+comparisons.mine._target_={__name__}.Agreement")
     target = torch.tensor([0, 1, 1, 0])
     before, after = one_hot(torch.tensor([0, 1, 0, 0]), 2).float(), one_hot(torch.tensor([0, 1, 1, 1]), 2).float()
-    assert suite.measure(before, after, target, None)["after/agreement"] == 0.5
+    measured = suite.measure(before, after, target, None)
+    assert measured.values["after/agreement"] == 0.5
+    assert measured.descriptions["agreement"] == Description(label="agreement", higher_is_better=True)
+
+
+class Wrong(Agreement):
+    unit = "percent"
+
+
+def test_a_metric_that_describes_itself_wrongly_is_refused_when_composed() -> None:
+    with pytest.raises(InstantiationException, match="unit"):
+        composed("fast", f"+comparisons.mine._target_={__name__}.Wrong")
+
+
+def test_a_metric_of_no_direction_has_no_gain() -> None:
+    class Shown(Accuracy):
+        higher_is_better = None
+
+    target = torch.tensor([0, 1])
+    before, after = one_hot(torch.tensor([0, 0]), 2).float(), one_hot(target, 2).float()
+    values = Suite(comparisons={"shown": Shown()}, attacks={}).measure(before, after, target).values
+    assert values == {"before/accuracy": 0.5, "after/accuracy": 1.0}
 
 
 def test_configurations_hold_no_unresolved_value() -> None:

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 
 DIMENSIONS = 3
+HEAD = [str(place) for place in range(7)]
+"""Names of the modules of `network`."""
 LOWER, UPPER = torch.full((DIMENSIONS,), -2.0).double(), torch.full((DIMENSIONS,), 3.0).double()
 
 

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from study.models.patch_network import Combination, PatchNetwork
-from study.parts.network.linear_regions import PiecewiseLinear, Region
+from study.models.piecewise_linear import PiecewiseLinear
+from study.parts.network.linear_regions import Region
+from study.parts.network.structure import Structure
 from study.storage.models import load_model, save_model
-from tests.models.heads import LOWER, UPPER, network, points
+from tests.models.heads import HEAD, LOWER, UPPER, network, points
 from tests.problems import digits_problem
 
 CENTRES = 6
@@ -27,7 +29,7 @@ def patched(
 ) -> PatchNetwork:
     """Six patches with random shifts, on the regions of six random points of the head 3-7-5-4."""
     model = network(activation or nn.ReLU(), batch_norm)
-    result = PatchNetwork(model, CENTRES, combine)
+    result = PatchNetwork(model, HEAD, CENTRES, combine)
     units, _ = result.head.run(points(CENTRES, seed=5))
     assert len((units >= 0).unique(dim=0)) == CENTRES
     result.patterns.copy_(units >= 0)
@@ -100,7 +102,27 @@ def test_outputs_are_those_of_support_and_correction_and_untouched_ones_are_iden
 
 
 def test_without_patches_the_logits_are_identical() -> None:
-    assert torch.equal(PatchNetwork(network(nn.ReLU()), 0)(points(50)), network(nn.ReLU())(points(50)))
+    assert torch.equal(PatchNetwork(network(nn.ReLU()), HEAD, 0)(points(50)), network(nn.ReLU())(points(50)))
+
+
+class FunctionalHead(nn.Module):
+    """The ReLU and the reshaping of its head are functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.out = nn.Linear(3, 7).double(), nn.Linear(7, 4).double()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.out(torch.flatten(torch.relu(self.hidden(inputs)), 1))
+        return logits
+
+
+def test_a_head_may_run_functions_instead_of_modules() -> None:
+    model = FunctionalHead()
+    patched_model = PatchNetwork(model, ["hidden", "relu", "flatten", "out"], 1)
+    assert patched_model.head.widths == [7] and patched_model.head.classes == 4
+    torch.testing.assert_close(patched_model.head.run(points(20))[1], model(points(20)))
+    assert patched_model.head_names == Structure(model).head.names
 
 
 def test_small_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +184,8 @@ def test_a_copy_shares_nothing() -> None:
 def stored(folder: Path) -> tuple[PatchNetwork, Tensor]:
     """A patched digits network in its folder, and inputs."""
     problem = digits_problem(batch_norm=True)
-    model = PatchNetwork(problem.copy(), 5, "sum")
+    faulty = problem.copy()
+    model = PatchNetwork(faulty, Structure(faulty).head.names, 5, "sum")
     inputs = problem.repair_set.tensors().inputs
     units, _ = model.head.run(model.trace(inputs[:5])[1])
     model.patterns.copy_(units >= 0)

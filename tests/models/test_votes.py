@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from study.models.votes import GRID, SoftVote, UnanimousVote, mixed, most_conservative, smallest_tau
+from study.models.votes import SoftVote, UnanimousVote, most_conservative
 from study.runtime.randomness import stream
 from study.storage.models import load_model, save_model
 from tests.problems import build
@@ -62,11 +62,8 @@ def test_stored_and_loaded_votes_give_the_same_logits(tmp_path: Path, combined: 
     assert load_model(tmp_path)(INPUTS).equal(vote(INPUTS))
 
 
-def test_smallest_tau_is_the_first_that_holds_the_flips_down() -> None:
-    before = torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    after = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])  # one flip of three, undone by some weight of `before`
-    labels = torch.tensor([0, 0, 1])
-    assert smallest_tau(before, after, labels, most=0.4) == 0
-    tau = smallest_tau(before, after, labels, most=0.3)
-    assert mixed(before, after, tau).argmax(1)[0] == 0
-    assert mixed(before, after, GRID[GRID.index(tau) - 1]).argmax(1)[0] == 1
+def test_voters_of_another_architecture_are_stored_as_such(tmp_path: Path) -> None:
+    (before,) = models(1)
+    vote = UnanimousVote.of(before, [build(batch_norm=True).eval(), build(batch_norm=True).eval()]).eval()
+    save_model(vote, tmp_path)
+    assert load_model(tmp_path)(INPUTS).equal(vote(INPUTS))

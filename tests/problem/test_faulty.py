@@ -18,7 +18,7 @@ from torch import nn
 
 from study.errors import UsageError
 from study.problem import faulty
-from study.problem.faulty import Faulty, checkpoint_fits, from_checkpoint, load_or_train
+from study.problem.faulty import Faulty, FaultySource, checkpoint_fits
 from study.problem.prediction import accuracy
 from study.problem.recipe import Recipe
 from study.storage.files import locked
@@ -48,7 +48,7 @@ def trained(folder: Path, epochs: int = 4, augmentation: Literal["none", "crop"]
     splits = digits_splits()
     recipe = Recipe(epochs=epochs, optimizer="adam", lr=2e-3, batch_size=64, augmentation=augmentation)
     make = lambda: build(batch_norm=True)  # noqa: E731
-    return load_or_train(folder, make, recipe, splits["train"], splits["validation"], seed, HARDWARE)
+    return FaultySource(make, recipe, seed, HARDWARE).load(folder, splits["train"], splits["validation"])
 
 
 def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -162,9 +162,10 @@ def test_a_folder_without_weights_is_trained_anew(tmp_path: Path) -> None:
 def test_a_checkpoint_of_the_network_or_of_the_subject_is_the_faulty_model(tmp_path: Path, prefix: str) -> None:
     source = build()
     save_file({prefix + name: tensor for name, tensor in source.net.state_dict().items()}, tmp_path / "a.safetensors")
-    result = from_checkpoint(build, tmp_path / "a.safetensors", HARDWARE)
+    splits, recipe = digits_splits(), Recipe(checkpoint=str(tmp_path / "a.safetensors"))
+    result = FaultySource(build, recipe, 0, HARDWARE).load(tmp_path / "key", splits["train"], splits["validation"])
     assert weights_hash(result.model) == weights_hash(source)
-    assert result.history is None and not result.model.training
+    assert result.history is None and not result.model.training and not (tmp_path / "key").exists()
 
 
 def test_a_checkpoint_that_does_not_fit_names_the_first_tensors(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.job import subject
+from study.config.keys import Keys
+from study.job import problem_of
+from study.problem.pool import Pool
 from study.problem.prediction import predict
-from study.problem.problem import Pool, Problem
+from study.problem.problem import Problem
 from study.storage.models import weights_hash
 from tests import problems
 from tests.commands import prepared
@@ -39,8 +41,8 @@ def reachable(thing: Any, seen: dict[int, Any]) -> Iterator[Tensor]:
 
 def job_and_problem() -> tuple[Any, Problem]:
     (job,) = prepared("faulty.epochs=2", "trainer.threads=1", "trainer.progress=false")
-    job.load_data()
-    return job, subject(job)
+    job.data.load(0)
+    return job, problem_of(job, Keys.of(job))
 
 
 def test_the_test_split_cannot_be_reached() -> None:
@@ -85,7 +87,7 @@ def test_fresh_is_the_architecture_with_weights_that_its_seed_determines() -> No
 
 
 def test_an_opaque_module_cannot_be_fresh() -> None:
-    assert dataclasses.replace(problems.digits_problem(), build=None).fresh(0) is None
+    assert dataclasses.replace(problems.digits_problem(), make_model=None).fresh(0) is None
 
 
 def test_streams_belong_to_the_jobs_seed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -10,31 +11,33 @@ import pytest
 import torch
 
 from study.errors import UsageError
+from study.methods.model_level.finetune import Finetune
 from study.problem.prediction import predict
-from study.repair.cache import keep, kept
-from study.repair.run import Repair
+from study.repair.cache import discard, load, repair_once, save
+from study.repair.run import RepairResult
 from study.storage.models import weights_hash
-from tests.problems import digits_problem
+from tests.problems import HARDWARE, digits_problem
 
 
-def a_repair() -> Repair:
+def a_repair() -> RepairResult:
     model = digits_problem(batch_norm=True).copy()
     with torch.no_grad():
         list(model.parameters())[0].mul_(1 / 3)
-    return Repair(
-        "repaired",
+    return RepairResult(
+        outcome="repaired",
         model=model,
         seconds=1 / 3,
         changed=True,
         curves={"fitness": [(0, 0.1), (5, 1e-30)]},
         costs={"steps": 26.0, "weights_changed": 2 / 3},
+        code="fingerprint",
     )
 
 
 def test_a_repair_comes_back_bit_for_bit(tmp_path: Path) -> None:
     repair, folder = a_repair(), tmp_path / "key"
-    keep(repair, folder, "fingerprint")
-    result = kept(folder, ())
+    save(repair, folder)
+    result = load(folder, ())
     assert result is not None and result.model is not None and repair.model is not None
     assert weights_hash(result.model) == weights_hash(repair.model)
     test = digits_problem().repair_set
@@ -46,21 +49,20 @@ def test_a_repair_comes_back_bit_for_bit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("outcome", ["failure", "unadaptable", "corrupted"])
 def test_an_end_without_a_repair_comes_back_too(tmp_path: Path, outcome: str) -> None:
-    keep(Repair(outcome, "a reason", seconds=2.0), tmp_path / "key", "x")  # type: ignore[arg-type]
-    result = kept(tmp_path / "key", ())
+    save(RepairResult(outcome=outcome, reason="a reason", seconds=2.0), tmp_path / "key")  # type: ignore[arg-type]
+    result = load(tmp_path / "key", ())
     assert result is not None
     assert (result.outcome, result.reason, result.seconds, result.model) == (outcome, "a reason", 2.0, None)
 
 
 def test_pictures_lie_beside_the_repair(tmp_path: Path) -> None:
-    repair = a_repair()
-    repair.pictures = {"surface": matplotlib.figure.Figure()}
-    keep(repair, tmp_path / "key", "x")
+    repair = dataclasses.replace(a_repair(), pictures={"surface": matplotlib.figure.Figure()})
+    save(repair, tmp_path / "key")
     assert (tmp_path / "key" / "surface.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_nothing_kept_is_none(tmp_path: Path) -> None:
-    assert kept(tmp_path / "key", ()) is None
+    assert load(tmp_path / "key", ()) is None
 
 
 def test_a_crash_in_the_middle_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,25 +72,33 @@ def test_a_crash_in_the_middle_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("study.repair.cache.json.dumps", full)
     repair = a_repair()
     with pytest.raises(OSError, match="no space"):
-        keep(repair, tmp_path / "key", "x")
+        save(repair, tmp_path / "key")
     assert os.listdir(tmp_path) == []
-    assert kept(tmp_path / "key", ()) is None
+    assert load(tmp_path / "key", ()) is None
 
 
 def test_a_crash_leaves_the_repair_of_before(tmp_path: Path) -> None:
-    keep(Repair("failure", "first"), tmp_path / "key", "x")
-    broken = a_repair()
-    broken.pictures = {"surface": None}
+    save(RepairResult(outcome="failure", reason="first"), tmp_path / "key")
+    broken = dataclasses.replace(a_repair(), pictures={"surface": None})  # type: ignore[dict-item]
     with pytest.raises(AttributeError):
-        keep(broken, tmp_path / "key", "x")
-    result = kept(tmp_path / "key", ())
+        save(broken, tmp_path / "key")
+    result = load(tmp_path / "key", ())
     assert result is not None and result.reason == "first"
     assert os.listdir(tmp_path) == ["key"]
 
 
 def test_a_stored_class_that_is_not_configured_is_refused(tmp_path: Path) -> None:
-    keep(a_repair(), tmp_path / "key", "x")
+    save(a_repair(), tmp_path / "key")
     path = tmp_path / "key" / "model.json"
     path.write_text(path.read_text().replace("study.models.mlp.MLP", "their.Net"))
     with pytest.raises(UsageError, match="names the class their.Net"):
-        kept(tmp_path / "key", ())
+        load(tmp_path / "key", ())
+
+
+def test_a_repair_is_computed_once_and_again_when_it_is_discarded(tmp_path: Path) -> None:
+    problem, folder = digits_problem(), tmp_path / "key"
+    first = repair_once(Finetune(epochs=1), problem, HARDWARE, folder, "code")
+    again = repair_once(Finetune(epochs=1), problem, HARDWARE, folder, "other code")
+    assert again.seconds == first.seconds and again.code == first.code == "code"
+    discard(folder)
+    assert repair_once(Finetune(epochs=1), problem, HARDWARE, folder, "other code").code == "other code"

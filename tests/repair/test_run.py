@@ -4,63 +4,80 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from study.errors import NotApplicable, RepairFailed
-from study.models.classifier import Classifier
-from study.models.mlp import MLP
-from study.models.votes import SoftVote, UnanimousVote
+from study.parts.training.base import Training
 from study.problem.problem import Problem
-from study.repair.approach import FineTuning, Level, Patching, Rounds, Stage
-from study.repair.run import changed_share, repair
-from tests.problems import HARDWARE, digits_problem
+from study.repair.approach import Approach, Level, Repair, Repaired, hyperparameters
+from study.repair.run import run_repair
+from study.runtime.fit import Curves, fit
+from tests.problems import HARDWARE, digits_problem, same
 
 Act = Callable[[Problem], nn.Module]
 
 
-class Acting(Patching):
+@hyperparameters
+class Acting(Approach):
     """A search of one round, then `act`."""
 
     level: ClassVar[Level] = "neuron"
     source: ClassVar[str] = "test"
 
-    def __init__(self, act: Act, max_seconds: float | None = None) -> None:
-        super().__init__(max_seconds=max_seconds)
-        self.act = act
+    act: Any
 
-    def rounds(self, problem: Problem) -> Rounds:
+    def repair(self, problem: Problem) -> Repair:
         yield {"round": 1.0}
-        return self.act(problem)
+        return Repaired(self.act(problem))
 
 
-class Tuned(FineTuning):
+def an_epoch(problem: Problem, model: nn.Module | None = None) -> Training:
     """One epoch of ordinary training."""
+    model = model or problem.copy()
+    batches = problem.train.batches(64, problem.stream("batches"))
+    optimizer = problem.recipe.make_optimizer(model.parameters())
+    return Training(model, batches, optimizer, max_epochs=1, validation=problem.validation)
+
+
+@hyperparameters
+class Tuned(Approach):
+    """One epoch of ordinary training, after `first`."""
 
     level: ClassVar[Level] = "model"
     source: ClassVar[str] = "test"
-    epochs: int = 1
+
+    first: Any = None
+
+    def repair(self, problem: Problem) -> Repair:
+        if self.first is not None:
+            self.first(problem)
+        training = an_epoch(problem)
+        yield training
+        return Repaired(training.model)
 
 
+@hyperparameters
 class Staged(Tuned):
-    """Fits stages that are searches, and itself last."""
+    """Searches of one round, each followed by an epoch of training; notes in `done` what has ended."""
 
-    def __init__(self, acts: list[Act], max_seconds: float | None = None) -> None:
-        super().__init__(max_seconds=max_seconds)
-        self.acts = acts
-        self.done: list[str] = []
+    acts: Any
+    done: Any
 
-    def stages(self, problem: Problem) -> Iterator[Stage]:
+    def repair(self, problem: Problem) -> Repair:
         for number, act in enumerate(self.acts):
-            yield Acting(act)
-            self.done.append(f"stage {number}")
-        yield self
-        self.done.append("itself")
+            yield {"round": 1.0}
+            act(problem)
+            self.done.append(f"search {number}")
+            training = an_epoch(problem)
+            yield training
+            self.done.append(f"training {number}")
+        return Repaired(training.model)
 
 
 def shifted(problem: Problem) -> nn.Module:
@@ -84,7 +101,7 @@ def untouched(problem: Problem) -> nn.Module:
 
 def test_a_repair_tells_its_costs() -> None:
     problem = digits_problem()
-    result = repair(Acting(shifted), problem, HARDWARE)
+    result = run_repair(Acting(act=shifted), problem, HARDWARE)
     assert (result.outcome, result.reason, result.changed) == ("repaired", "", True)
     assert result.model is not None and not result.model.training
     assert result.curves == {"round": [(0, 1.0)]}
@@ -97,7 +114,7 @@ def test_a_repair_tells_its_costs() -> None:
 def test_without_a_failing_input_nothing_is_done() -> None:
     problem = digits_problem()
     whole = dataclasses.replace(problem, failing=problem.failing[:0], passing=torch.arange(len(problem.repair_set)))
-    result = repair(Acting(raising(AssertionError("work"))), whole, HARDWARE)
+    result = run_repair(Acting(act=raising(AssertionError("work"))), whole, HARDWARE)
     assert (result.outcome, result.reason) == ("failure", "the model errs on no repair input")
     assert result.costs == {} and result.seconds == 0
 
@@ -113,24 +130,22 @@ def test_without_a_failing_input_nothing_is_done() -> None:
 )
 @pytest.mark.parametrize("late", [True, False])
 def test_ends_without_a_repair(error: Exception, outcome: str, reason: str, late: bool) -> None:
-    approach = Acting(raising(error)) if late else Tuned()
-    if not late:
-        approach.begin = raising(error)  # type: ignore[method-assign, assignment]
-    result = repair(approach, digits_problem(), HARDWARE)
+    approach = Acting(act=raising(error)) if late else Tuned(first=raising(error))
+    result = run_repair(approach, digits_problem(), HARDWARE)
     assert (result.outcome, result.reason, result.model) == (outcome, reason, None)
     assert not result.changed and "weights_changed" not in result.costs
     assert result.curves == ({"round": [(0, 1.0)]} if late else {})
 
 
 def test_a_full_machine_is_out_of_memory_too() -> None:
-    result = repair(Acting(lambda problem: torch.empty(2**50)), digits_problem(), HARDWARE)  # type: ignore[arg-type,return-value]
+    result = run_repair(Acting(act=lambda problem: torch.empty(2**50)), digits_problem(), HARDWARE)  # type: ignore[arg-type,return-value]
     assert result.outcome == "corrupted" and "allocate memory" in result.reason
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes differ"), KeyError("x"), KeyboardInterrupt()])
 def test_any_other_exception_is_a_crash(error: BaseException) -> None:
     with pytest.raises(type(error)):
-        repair(Acting(raising(error)), digits_problem(), HARDWARE)
+        run_repair(Acting(act=raising(error)), digits_problem(), HARDWARE)
 
 
 def test_a_changed_faulty_model_is_a_crash() -> None:
@@ -141,7 +156,7 @@ def test_a_changed_faulty_model_is_a_crash() -> None:
 
     problem = digits_problem()
     with pytest.raises(RuntimeError, match="Acting changed the faulty model in place"):
-        repair(Acting(act), dataclasses.replace(problem, faulty=problem.copy()), HARDWARE)
+        run_repair(Acting(act=act), dataclasses.replace(problem, faulty=problem.copy()), HARDWARE)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
@@ -152,36 +167,128 @@ def test_weights_that_are_not_finite_are_a_failure(value: float) -> None:
             list(model.parameters())[0][0, 0] = value
         return model
 
-    result = repair(Acting(act), digits_problem(), HARDWARE)
+    result = run_repair(Acting(act=act), digits_problem(), HARDWARE)
     assert (result.outcome, result.reason, result.model) == ("failure", "its weights are not finite", None)
 
 
 def test_fixing_nothing_is_a_failure_unless_the_approach_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = repair(Acting(untouched), digits_problem(), HARDWARE)
+    result = run_repair(Acting(act=untouched), digits_problem(), HARDWARE)
     assert (result.outcome, result.model) == ("failure", None)
     assert result.reason == "no failing repair input is right afterwards"
     assert result.costs["repair_set_fixed"] == 0
     monkeypatch.setattr(Acting, "unchanged_is_result", True)
-    result = repair(Acting(untouched), digits_problem(), HARDWARE)
+    result = run_repair(Acting(act=untouched), digits_problem(), HARDWARE)
     assert (result.outcome, result.changed) == ("repaired", False)
     assert result.model is not None and result.costs["weights_changed"] == 0
 
 
-def test_stages_are_fitted_in_order() -> None:
+def test_trainings_and_rounds_run_in_the_order_of_the_generator() -> None:
     seen: list[str] = []
 
-    def named(name: str, problem: Problem) -> nn.Module:
+    def named(name: str, problem: Problem) -> None:
         seen.append(name)
-        return problem.copy()
 
-    approach = Staged([partial(named, "a"), partial(named, "b")])
-    result = repair(approach, digits_problem(), HARDWARE)
+    approach = Staged(acts=[partial(named, "a"), partial(named, "b")], done=[])
+    result = run_repair(approach, digits_problem(), HARDWARE)
     assert result.outcome == "repaired"
     assert seen == ["a", "b"]
-    assert approach.done == ["stage 0", "stage 1", "itself"]
-    assert result.costs["steps"] == 13
+    assert approach.done == ["search 0", "training 0", "search 1", "training 1"]
+    assert result.costs["steps"] == 26
     assert [value for _, value in result.curves["round"]] == [1.0, 1.0]
-    assert len(result.curves["validation/accuracy"]) == 1
+    assert len(result.curves["validation/accuracy"]) == 2
+
+
+def test_a_training_yielded_twice_goes_on_with_its_optimizer() -> None:
+    problem = digits_problem()
+
+    @hyperparameters
+    class Twice(Tuned):
+        def repair(self, problem: Problem) -> Repair:
+            training = an_epoch(problem)
+            for _ in range(2):
+                yield training
+            return Repaired(training.model, {"moments": len(training.optimization.state)})
+
+    whole = an_epoch(problem)
+    whole.max_epochs, whole.validation = 2, None
+    fit(whole, HARDWARE, Curves())
+    result = run_repair(Twice(), problem, HARDWARE)
+    assert result.costs["steps"] == 26 and result.costs["moments"] > 0
+    assert same(result.model, whole.model)
+
+
+def test_what_a_repair_counted_comes_with_its_failure() -> None:
+    result = run_repair(Acting(act=raising(RepairFailed("nothing fits", evaluations=7))), digits_problem(), HARDWARE)
+    assert (result.outcome, result.costs["evaluations"]) == ("failure", 7)
+
+
+def test_the_step_of_a_round_is_its_own_or_its_number() -> None:
+    @hyperparameters
+    class Stepping(Tuned):
+        def repair(self, problem: Problem) -> Repair:
+            yield {"own": 0.5, "step": 40}
+            yield {"number": 1.0}
+            training = an_epoch(problem)
+            yield training
+            yield {"after": torch.tensor(2.0)}
+            return Repaired(training.model)
+
+    curves = run_repair(Stepping(), digits_problem(), HARDWARE).curves
+    assert (curves["own"], curves["number"], curves["after"]) == ([(40, 0.5)], [(1, 1.0)], [(0, 2.0)])
+
+
+def test_rounds_may_differentiate() -> None:
+    def act(problem: Problem) -> nn.Module:
+        model, batch = problem.copy(), problem.repair_set.tensors()
+        nn.functional.cross_entropy(model(batch.inputs), batch.labels).backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                assert parameter.grad is not None and bool(parameter.grad.any())
+                parameter -= 0.1 * parameter.grad
+        return model
+
+    assert run_repair(Acting(act=act), digits_problem(), HARDWARE).changed
+
+
+def test_a_repair_that_returns_no_model_is_a_mistake_in_the_approach() -> None:
+    @hyperparameters
+    class Forgetful(Tuned):
+        def repair(self, problem: Problem) -> Repair:
+            yield {"round": 1.0}
+
+    with pytest.raises(TypeError, match="a repair returns Repaired"):
+        run_repair(Forgetful(), digits_problem(), HARDWARE)
+
+
+def test_an_approach_without_a_yield_is_no_generator_but_one_that_ends_at_once_is() -> None:
+    @hyperparameters
+    class Immediate(Tuned):
+        def repair(self, problem: Problem) -> Repair:
+            return Repaired(shifted(problem))
+            yield {}
+
+    result = run_repair(Immediate(), digits_problem(), HARDWARE)
+    assert (result.outcome, result.curves) == ("repaired", {})
+    late = run_repair(Immediate(max_seconds=1e-9), digits_problem(), HARDWARE)
+    assert late.outcome == "corrupted"
+
+
+def test_the_generator_is_closed_whatever_ends_it() -> None:
+    closed: list[str] = []
+
+    @hyperparameters
+    class Closing(Tuned):
+        def repair(self, problem: Problem) -> Repair:
+            try:
+                yield {"round": 1.0}
+                time.sleep(0.1)
+                yield {"round": 2.0}
+                return Repaired(problem.copy())
+            finally:
+                closed.append("closed")
+
+    assert run_repair(Closing(max_seconds=0.05), digits_problem(), HARDWARE).outcome == "corrupted"
+    assert closed == ["closed"]
 
 
 def slow(problem: Problem) -> nn.Module:
@@ -190,35 +297,55 @@ def slow(problem: Problem) -> nn.Module:
 
 
 def test_over_its_time_budget_a_repair_is_corrupted() -> None:
-    result = repair(Acting(slow, max_seconds=0.2), digits_problem(), HARDWARE)
+    result = run_repair(Acting(act=slow, max_seconds=0.2), digits_problem(), HARDWARE)
     assert (result.outcome, result.model) == ("corrupted", None)
     assert result.reason == "ran over its time budget of 0.2 s"
 
 
 def test_the_time_budget_holds_across_stages() -> None:
-    approach = Staged([slow, slow, slow], max_seconds=0.6)
-    result = repair(approach, digits_problem(), HARDWARE)
+    approach = Staged(acts=[slow, slow, slow], done=[], max_seconds=0.6)
+    result = run_repair(approach, digits_problem(), HARDWARE)
     assert result.outcome == "corrupted"
-    assert approach.done in ([], ["stage 0"])
+    assert len(approach.done) <= 3
     assert 0.6 <= result.seconds < 10
 
 
+def test_the_time_budget_ends_a_training_after_the_batch_that_passes_it() -> None:
+    problem = digits_problem()
+
+    @hyperparameters
+    class Endless(Tuned):
+        def repair(self, problem: Problem) -> Repair:
+            training = an_epoch(problem)
+            training.max_epochs = -1
+            yield training
+            return Repaired(training.model)
+
+    result = run_repair(Endless(max_seconds=0.5), problem, HARDWARE)
+    assert result.outcome == "corrupted" and result.costs["steps"] > 0
+    assert 0.5 <= result.seconds < 0.6 + 0.1
+
+
 def test_the_memory_budget_holds() -> None:
-    result = repair(Tuned(), digits_problem(), dataclasses.replace(HARDWARE, memory_gib=0.01))
+    result = run_repair(Tuned(), digits_problem(), dataclasses.replace(HARDWARE, memory_gib=0.01))
     assert result.outcome == "corrupted" and "over the budget" in result.reason
 
 
 def test_layers_that_draw_do_not_depend_on_the_global_state() -> None:
+    @hyperparameters
     class Dropping(Tuned):
-        def begin(self, problem: Problem) -> None:
-            super().begin(problem)
-            self.model.net.layers.insert(3, nn.Dropout(0.5))  # type: ignore[union-attr, operator]
+        def repair(self, problem: Problem) -> Repair:
+            model = problem.copy()
+            model.net.layers.insert(3, nn.Dropout(0.5))  # type: ignore[union-attr, operator]
+            training = an_epoch(problem, model)
+            yield training
+            return Repaired(training.model)
 
     shares = []
     for seed in (1, 2):
         torch.manual_seed(seed)
         state = torch.get_rng_state()
-        result = repair(Dropping(), digits_problem(), HARDWARE)
+        result = run_repair(Dropping(), digits_problem(), HARDWARE)
         assert torch.equal(torch.get_rng_state(), state)
         assert result.model is not None
         shares.append(torch.cat([p.flatten() for p in result.model.parameters()]))
@@ -233,68 +360,5 @@ def test_batch_norm_statistics_are_a_change_though_no_weight_differs(monkeypatch
         return model
 
     monkeypatch.setattr(Acting, "unchanged_is_result", True)
-    result = repair(Acting(act), digits_problem(batch_norm=True), HARDWARE)
+    result = run_repair(Acting(act=act), digits_problem(batch_norm=True), HARDWARE)
     assert result.changed and result.costs["weights_changed"] == 0
-
-
-class Beside(nn.Module):
-    """The model with a small patch (3 parameters, a buffer of 2) beside it."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.patch = nn.Parameter(torch.zeros(3))
-        self.register_buffer("scale", torch.ones(2))
-        self.inner = model
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.inner(inputs) + self.patch.sum()
-        return logits
-
-
-def small(batch_norm: bool = True) -> Classifier:
-    """A model of 4 * 2 + 2 + 2 * 3 + 3 = 19 parameters (4 more with BatchNorm), with normalisation buffers."""
-    shape = (1, 2, 2)
-    net = MLP(input_shape=shape, num_classes=3, widths=[2], batch_norm=batch_norm)
-    return Classifier(net, [0.5], [0.5])
-
-
-def copied(model: nn.Module) -> Classifier:
-    twin = small()
-    twin.load_state_dict(model.state_dict())
-    return twin
-
-
-def test_the_changed_share_counts_values_that_differ() -> None:
-    before = small()
-    after = copied(before)
-    assert changed_share(before, after) == 0
-    with torch.no_grad():
-        after.get_parameter("net.layers.1.weight")[0, :3] += 1
-        after.get_parameter("net.layers.4.bias")[1] = torch.nan
-        after.get_buffer("net.layers.2.running_mean").add_(1)
-    assert changed_share(before, after) == 4 / 23
-
-
-def test_the_changed_share_of_a_wrapper_counts_what_was_put_beside_the_model() -> None:
-    before = small()
-    after = Beside(copied(before))
-    assert changed_share(before, after) == 5 / 23
-    with torch.no_grad():
-        after.get_parameter("inner.net.layers.1.weight")[0, 0] += 1
-    assert changed_share(before, after) == 6 / 23
-    assert changed_share(before, Beside(Beside(copied(before)))) == 10 / 23
-
-
-def test_the_changed_share_of_voters_counts_each_of_them_once() -> None:
-    before = small()
-    assert changed_share(before, UnanimousVote(copied(before), 3)) == 3
-    assert changed_share(before, SoftVote(copied(before), small(), 0.5)) == 1
-    assert changed_share(before, SoftVote(small(), copied(before), 0.5)) == 1
-
-
-def test_the_changed_share_of_another_architecture_counts_what_is_not_the_same() -> None:
-    before = small(batch_norm=False)
-    after = small(batch_norm=False)
-    after.load_state_dict(before.state_dict())
-    after.get_submodule("net.layers").append(nn.Linear(3, 3))  # type: ignore[operator]
-    assert changed_share(before, after) == 12 / 19

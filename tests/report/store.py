@@ -1,12 +1,31 @@
 """Writes runs into a real MLflow store as tracking does: one flat run per job, tags and metrics."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric
+
+from study.metrics.description import Description
+from study.tracking.run import statements
+
+PROPERTIES = {
+    "accuracy": Description(
+        label="accuracy", unit="rate", higher_is_better=True, role="accuracy", meaning="share of inputs that are right"
+    ),
+    "repair_rate": Description(label="repair rate", unit="rate", higher_is_better=True, role="repaired"),
+    "negative_flip_rate": Description(label="negative flips", unit="rate", higher_is_better=False, role="broken"),
+    "aaod": Description(label="AAOD", unit="rate", higher_is_better=False),
+    "attack_success_rate": Description(
+        label="ASR", unit="rate", higher_is_better=False, maskable=True, protocol="PGD, L-infinity radius 0.15"
+    ),
+    "time/repair": Description(label="repair time", unit="seconds", higher_is_better=False, role="time"),
+}
+"""What the runs state about their metrics."""
+NOT_APPLICABLE = {"aaod": "the data set has no sensitive groups"}
 
 
 class Store:
@@ -20,7 +39,18 @@ class Store:
         self.experiment = self.client.create_experiment("study")
         self.clock = 1_000
 
-    def add(self, method: str, seed: int, metrics: dict[str, float], *, status: str = "FINISHED", **tags: str) -> None:
+    def add(
+        self,
+        method: str,
+        seed: int,
+        metrics: dict[str, float],
+        *,
+        status: str = "FINISHED",
+        properties: Mapping[str, Description] = PROPERTIES,
+        not_applicable: Mapping[str, str] = NOT_APPLICABLE,
+        **tags: str,
+    ) -> None:
+        """A run with these metrics; a crashed one, or one that was not measured, states nothing about them."""
         self.clock += 10
         tags = {
             "method": method,
@@ -35,6 +65,8 @@ class Store:
             "gradient_masking": "false",
             "sweep": "first",
         } | tags
+        if metrics:
+            tags |= statements(properties, not_applicable)
         run = self.client.create_run(self.experiment, start_time=self.clock, tags=tags)
         values = [Metric(name, value, self.clock, 0) for name, value in metrics.items()]
         self.client.log_batch(run.info.run_id, metrics=values)

@@ -1,9 +1,11 @@
 import statistics
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from study.report.comparison import Comparison, Row, Subject, compare
+from study.report.properties import Property
 from study.report.selection import newest
 
 
@@ -50,7 +52,7 @@ def test_an_older_run_is_left_out_and_counted(comparison: Comparison, mnist: Sub
         ("repair_rate", "full/joint"),
         ("negative_flip_rate", "arachne"),  # lower is better; reassure changed nothing and does not compete
         ("attack_success_rate", "full/joint"),  # apricot's 0.20 is masked gradients
-        ("time", "arachne"),
+        ("time/repair", "arachne"),
     ],
 )
 def test_best_of_each_column(mnist: Subject, key: str, best: str) -> None:
@@ -100,7 +102,7 @@ def test_published_figures_stand_beside_the_bare_approach_only(frame: pd.DataFra
     assert rows["arachne + voting"].published is None
 
 
-def test_a_metric_of_ones_own_is_shown_but_not_ranked(comparison: Comparison) -> None:
+def test_a_metric_that_no_run_describes_is_shown_but_not_ranked(comparison: Comparison) -> None:
     churn = next(item for item in comparison.properties if item.key == "churn")
     assert churn.higher_is_better is None
     assert comparison.subjects[0].rows[0].figures["churn"].mean == 0.25
@@ -108,4 +110,51 @@ def test_a_metric_of_ones_own_is_shown_but_not_ranked(comparison: Comparison) ->
 
 def test_a_tie_of_all_has_no_best(frame: pd.DataFrame) -> None:
     subject = compare(*newest(frame[frame["dataset"] == "mnist"].assign(**{"time/repair": 7.0}))).subjects[0]
-    assert not any(row.figures["time"].best for row in subject.rows if "time" in row.figures)
+    assert not any(row.figures["time/repair"].best for row in subject.rows if "time/repair" in row.figures)
+
+
+def _with(frame: pd.DataFrame, item: Property, values: list[float]) -> pd.DataFrame:
+    """The runs of mnist with a further metric, which they describe."""
+    runs = frame[(frame["dataset"] == "mnist") & frame["method"].isin(["apricot", "full/joint"])]
+    measured = runs.assign(**{item.metric: values})
+    return measured.assign(properties=[{**stated, item.key: item} for stated in measured["properties"]])
+
+
+@pytest.mark.parametrize(("higher", "best"), [(True, 0.4), (False, 0.1), (None, None)])
+def test_a_metric_of_ones_own_is_ranked_as_it_describes_itself(
+    frame: pd.DataFrame, higher: bool | None, best: float | None
+) -> None:
+    churn = Property("churn", "churn", "rate", higher_is_better=higher)
+    comparison = compare(_with(frame, churn, [0.1, 0.4]))
+    assert churn in comparison.properties
+    figures = [row.figures["churn"] for row in comparison.subjects[0].rows]
+    assert sorted(figure.mean for figure in figures) == [0.1, 0.4]
+    assert [figure.mean for figure in figures if figure.best] == ([] if best is None else [best])
+
+
+def test_a_masked_gradient_disqualifies_only_what_it_flatters(frame: pd.DataFrame) -> None:
+    runs = frame[frame["dataset"] == "mnist"]
+    runs = runs.assign(**{"after/accuracy": runs["after/accuracy"] + 0.03 * (runs["method"] == "apricot")})
+    (subject,) = compare(*newest(runs)).subjects
+    best = {key: row.method for row in subject.rows for key, figure in row.figures.items() if figure.best}
+    # Of all ASRs apricot's is the lowest, but masked.
+    assert best["accuracy"] == "apricot" and best["attack_success_rate"] == "full/joint"
+
+
+def test_what_applies_to_no_run_has_a_reason_and_no_column(comparison: Comparison, mnist: Subject) -> None:
+    assert "aaod" not in [item.key for item in comparison.properties]
+    assert [(item.label, reason) for item, reason in comparison.not_applicable] == [
+        ("AAOD", "the data set has no sensitive groups")
+    ]
+    assert _row(mnist, "finetune").not_applicable == {"aaod": "the data set has no sensitive groups"}
+
+
+def test_a_figure_says_how_it_was_measured_in_its_own_runs(frame: pd.DataFrame) -> None:
+    runs = frame[(frame["dataset"] == "mnist") & (frame["outcome"] == "repaired")].head(2)
+    protocols = ["PGD, 500 inputs", "PGD, 493 inputs"]
+    item = runs.iloc[0]["properties"]["attack_success_rate"]
+    stated = [{item.key: replace(item, protocol=protocol)} for protocol in protocols]
+    (subject,) = compare(runs.assign(method="apricot", properties=stated)).subjects
+    assert subject.rows[0].figures["attack_success_rate"].protocol == "PGD, 493 inputs\nPGD, 500 inputs"
+    assert subject.faulty.figures["attack_success_rate"].protocol == "PGD, 493 inputs\nPGD, 500 inputs"
+    assert subject.rows[0].figures["accuracy"].protocol == ""

@@ -2,7 +2,7 @@ import pytest
 
 from study.report import formats
 from study.report.comparison import Figure
-from study.report.properties import PROPERTIES
+from study.report.properties import Property
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,19 @@ def test_a_spread_has_the_unit_of_its_mean() -> None:
 
 
 def test_headings_give_unit_and_direction() -> None:
-    headings = {item.key: formats.heading(item).replace("\N{NO-BREAK SPACE}", " ") for item in PROPERTIES}
+    items = [
+        Property("accuracy", "accuracy", "rate", higher_is_better=True),
+        Property("negative_flip_rate", "negative flips", "rate", higher_is_better=False),
+        Property("time/repair", "repair time", "seconds", higher_is_better=False),
+        Property("churn", "churn"),
+    ]
+    headings = {item.key: formats.heading(item).replace("\N{NO-BREAK SPACE}", " ") for item in items}
     assert headings["accuracy"] == "accuracy % ↑"
     assert headings["negative_flip_rate"] == "negative flips % ↓"
-    assert headings["time"] == "repair time ↓"
+    assert headings["time/repair"] == "repair time ↓"
+    assert headings["churn"] == "churn"
+
+
+def test_what_a_masked_gradient_flatters_is_named() -> None:
+    items = [Property("a", "ASR", maskable=True), Property("b", "margin ASR"), Property("c", "own", maskable=True)]
+    assert formats.flattered(items) == "ASR and own"

@@ -2,9 +2,15 @@ import pytest
 
 from study.report.comparison import Figure, Row
 from study.report.heat import GOOD, WORSE, shades
-from study.report.properties import PROPERTIES
+from study.report.properties import Property
 
-ITEMS = {item.key: item for item in PROPERTIES}
+ITEMS = {
+    "accuracy": Property("accuracy", "accuracy", "rate", higher_is_better=True),
+    "repair_rate": Property("repair_rate", "repair rate", "rate", higher_is_better=True),
+    "negative_flip_rate": Property("negative_flip_rate", "negative flips", "rate", higher_is_better=False),
+    "time/repair": Property("time/repair", "repair time", "seconds", higher_is_better=False),
+    "own": Property("own", "own", higher_is_better=True),
+}
 
 
 def _rows(key: str, *figures: Figure) -> list[Row]:
@@ -20,7 +26,9 @@ def test_gains_are_coloured_around_zero() -> None:
     assert shades(rows, ITEMS["accuracy"]) == {"m0": _hex(GOOD), "m1": _hex(WORSE), "m2": "#ffffff"}
 
 
-@pytest.mark.parametrize(("key", "best"), [("repair_rate", "m1"), ("negative_flip_rate", "m0"), ("time", "m0")])
+@pytest.mark.parametrize(
+    ("key", "best"), [("repair_rate", "m1"), ("negative_flip_rate", "m0"), ("time/repair", "m0"), ("own", "m1")]
+)
 def test_others_run_from_worst_to_best_in_their_direction(key: str, best: str) -> None:
     colours = shades(_rows(key, Figure(0.1, None, 1), Figure(0.4, None, 1)), ITEMS[key])
     assert colours[best] == _hex(GOOD)

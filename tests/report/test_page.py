@@ -80,6 +80,29 @@ def test_legend_of_masking_only_where_it_occurs(frame: pd.DataFrame, text: str) 
     assert "gradient masking: the" not in html(compare(*newest(frame[frame["dataset"] == "digits"])))
 
 
+def test_what_does_not_apply_has_its_reason_as_a_hint(frame: pd.DataFrame) -> None:
+    grouped = frame["dataset"] == "digits"
+    runs = frame.assign(**{"after/aaod": [0.1 if has_groups else None for has_groups in grouped]})
+    page = _Page(html(compare(*newest(runs))))
+    assert "n/a" in page.rows["apricot"] and "n/a" not in page.rows["vere"]
+    hints = {attributes.get("title") for tag, attributes in page.elements if tag == "td"}
+    assert "not applicable: the data set has no sensitive groups" in hints
+
+
+def test_what_applies_nowhere_is_said_once(text: str) -> None:
+    assert text.count("AAOD is not applicable: the data set has no sensitive groups.") == 1
+    assert text.count("AAOD") == 1
+
+
+def test_a_number_carries_its_protocol(page: _Page) -> None:
+    hints = [attributes.get("title") for tag, attributes in page.elements if tag == "td"]
+    assert hints.count("PGD, L-infinity radius 0.15") == 6  # the faulty model and five approaches
+
+
+def test_the_legend_of_masking_names_what_is_flattered(text: str) -> None:
+    assert "so that ASR flatters the approach" in text
+
+
 def test_the_plot_has_a_named_mark_per_approach(page: _Page, text: str) -> None:
     marks = [attributes["data-name"] for tag, attributes in page.elements if tag == "g" and "data-name" in attributes]
     assert marks == ["apricot", "finetune", "full/joint", "reassure", "arachne"] * 2  # symbols, then names

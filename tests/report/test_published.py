@@ -12,7 +12,7 @@ def test_percent_becomes_rates_and_seconds_stay() -> None:
             "repair_rate": 0.1270,
             "attack_success_rate": 0.8573,
             "negative_flip_rate": 0.0041,
-            "time": 72.0,
+            "time/repair": 72.0,
         }
     )
     assert arachne.gains == pytest.approx({"accuracy": -0.0015, "attack_success_rate": -0.0329})

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from study.errors import UsageError
-from study.report.selection import Filters, nearest, newest, select
+from study.report.selection import Filters, newest, select
 
 
 def _runs(*rows: tuple[str, str, int, bool, str]) -> pd.DataFrame:
@@ -42,7 +42,7 @@ def test_a_chosen_approach_keeps_the_faulty_model_of_its_subjects_only() -> None
     [
         (Filters(method=("aracne",)), "--method: no run has method 'aracne'; did you mean arachne?"),
         (Filters(dataset=("minst",)), "--dataset: no run has dataset 'minst'; did you mean mnist?"),
-        (Filters(sweep=("third",)), "--sweep: no run has sweep 'third'; there is first, second"),
+        (Filters(sweep=("third",)), "--sweep: no run has sweep 'third'; there are: first, second"),
         (Filters(dataset=("digits",), method=("arachne",)), "no run passes all of --dataset digits --method arachne"),
     ],
 )
@@ -50,8 +50,3 @@ def test_what_no_run_has_is_refused(frame: pd.DataFrame, filters: Filters, sente
     with pytest.raises(UsageError) as refusal:
         select(frame, filters)
     assert sentence in str(refusal.value)
-
-
-def test_nearest_names_at_most_three() -> None:
-    assert nearest("joint", ["joint1", "joint2", "joint3", "joint4"]).count("joint") == 3
-    assert nearest("x", []) == ""

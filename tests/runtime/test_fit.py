@@ -11,26 +11,30 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from study.errors import BudgetExceeded, UsageError
-from study.runtime.fit import Curves, Hardware, fit
+from study.runtime.fit import Curves, Stage, fit
+from study.runtime.hardware import Hardware
 
 HARDWARE = Hardware(threads=1, progress=False)
 
 
-class Counter(pl.LightningModule):
+class Counter(Stage):
     """Counts its steps and epochs, logs both, and calls `after` at the end of each step."""
 
     def __init__(self, after: Callable[[int], None] = lambda step: None) -> None:
         super().__init__()
         self.layer = nn.Linear(1, 1)
         self.after = after
+        self.loader: Iterable[Any] = range(4)
         self.taken = 0
         self.passes = 0
+
+    def train_dataloader(self) -> Iterable[Any]:
+        return self.loader
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         self.taken += 1
@@ -48,9 +52,18 @@ class Counter(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def trained(module: Counter, loader: Iterable[Any], hardware: Hardware = HARDWARE, **limits: Any) -> Curves:
+def trained(
+    module: Counter,
+    loader: Iterable[Any],
+    hardware: Hardware = HARDWARE,
+    *,
+    epochs: int = -1,
+    steps: int = -1,
+    seconds: float | None = None,
+) -> Curves:
     curves = Curves()
-    fit(module, hardware, loader=loader, curves=curves, **limits)
+    module.loader, module.max_epochs, module.max_steps = loader, epochs, steps
+    fit(module, hardware, curves, None if seconds is None else time.perf_counter() + seconds)
     return curves
 
 

@@ -2,7 +2,18 @@
 
 from pathlib import Path
 
+from study.metrics.description import Description
 from study.tracking.result import ARTIFACTS, Result
+
+PROPERTIES = {
+    "accuracy": Description(label="accuracy", unit="rate", higher_is_better=True, role="accuracy"),
+    "attack_success_rate": Description(label="ASR", unit="rate", higher_is_better=False, protocol="PGD, 40 steps"),
+    "aaod": Description(label="AAOD", unit="rate", higher_is_better=False),
+    "repair_rate": Description(label="repair rate", unit="rate", higher_is_better=True, role="repaired"),
+    "time/repair": Description(label="repair time", unit="seconds", higher_is_better=False, role="time"),
+    "cost/labels": Description(label="labels", unit="count", summary=False),
+}
+"""What the metrics of a job state; `written` names aaod as one that does not apply."""
 
 
 def written(
@@ -21,6 +32,8 @@ def written(
         params={"method.population": "100", "dataset.name": "digits", "odd@(name)": "x", "long": "y" * 9000},
         metrics={"after/accuracy": 0.9375, "after/aaod": float("nan"), "gain/aaod": float("inf")},
         curves={"repair/fitness": [(step, 1 / (step + 1)) for step in range(points)]},
+        properties=PROPERTIES,
+        not_applicable={"aaod": "the data set has no sensitive groups"},
         started=started,
         ended=started + 60,
     ).write(folder)

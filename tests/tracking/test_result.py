@@ -5,7 +5,7 @@ import pytest
 
 from study.errors import UsageError
 from study.tracking.result import RESULT, Result, flattened
-from tests.tracking.results import written
+from tests.tracking.results import PROPERTIES, written
 
 
 def test_a_result_survives_the_file(tmp_path):
@@ -18,6 +18,25 @@ def test_a_result_survives_the_file(tmp_path):
         "repaired",
         "100",
     )
+
+
+def test_what_metrics_state_survives_the_file_in_its_order(tmp_path):
+    result = Result.read(written(tmp_path / "job"))
+
+    assert list(result.properties.items()) == list(PROPERTIES.items())
+    assert result.not_applicable == {"aaod": "the data set has no sensitive groups"}
+
+
+def test_a_file_of_the_first_schema_states_nothing(tmp_path):
+    path = written(tmp_path / "job") / RESULT
+    older = json.loads(path.read_text()) | {"schema": 1}
+    del older["properties"], older["not_applicable"]
+    path.write_text(json.dumps(older))
+
+    result = Result.read(tmp_path / "job")
+
+    assert (result.properties, result.not_applicable) == ({}, {})
+    assert result.metrics["after/accuracy"] == 0.9375
 
 
 def test_infinity_is_left_out_and_nan_is_kept(tmp_path):
@@ -37,9 +56,9 @@ def test_the_file_is_json_for_any_reader(tmp_path):
 
 def test_an_unknown_schema_is_refused(tmp_path):
     path = written(tmp_path / "job") / RESULT
-    path.write_text(path.read_text().replace('"schema": 1', '"schema": 2'))
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 3'))
 
-    with pytest.raises(UsageError, match=r"result.json has schema 2, and this version of study reads schema 1"):
+    with pytest.raises(UsageError, match=r"result.json has schema 3, and this version of study reads schema 2"):
         Result.read(tmp_path / "job")
 
 

@@ -6,12 +6,15 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 
 import pytest
 
-from study.tracking.serve import free_port, main
+from study.tracking.result import Result
+from study.tracking.serve import _views, free_port, main
 from study.tracking.store import Store
-from tests.tracking.results import written
+from study.tracking.view import views
+from tests.tracking.results import PROPERTIES, written
 
 
 def test_without_a_store_one_sentence_says_how_to_get_one(tmp_path, monkeypatch, capsys):
@@ -22,6 +25,21 @@ def test_without_a_store_one_sentence_says_how_to_get_one(tmp_path, monkeypatch,
     error = capsys.readouterr().err
     assert error == f"no MLflow store at {tmp_path}/mlruns/mlflow.db yet: `make study` makes one, or any job does\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_views_show_all_that_the_runs_state_the_newest_run_first(tmp_path):
+    store = Store(uri=f"sqlite:///{tmp_path}/mlruns/mlflow.db")
+    accuracy = PROPERTIES["accuracy"]
+    older, newer = {"accuracy": accuracy, "churn": accuracy}, {"accuracy": replace(accuracy, summary=False)}
+    for place, properties in enumerate((older, newer, {})):
+        folder = written(tmp_path / str(place), str(place), started=1000.0 * (place + 1))
+        result = Result.read(folder)
+        result.properties = properties
+        result.write(folder)
+        store.write(folder)
+
+    assert _views(store) == views({"accuracy": newer["accuracy"], "churn": accuracy})
+    assert _views(Store(uri=store.uri, experiment="empty")) == {}
 
 
 def test_a_port_in_use_is_passed_over():

@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import shutil
 import subprocess
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from study.errors import UsageError
+from study.metrics.description import Description
+from study.tracking.run import stated
 from study.tracking.serve import free_port
 from study.tracking.store import Store, import_mlflow
-from tests.tracking.results import written
+from tests.tracking.results import PROPERTIES, written
 
 
 @pytest.fixture
@@ -45,10 +48,25 @@ def test_everything_of_a_result_is_in_the_run(store, tmp_path):
     assert (tags["key"], tags["method"], tags["outcome"]) == ("k0", "arachne", "repaired")
     assert tags["mlflow.source.git.commit"] == "0123abc"
     assert {"mlflow.user", "mlflow.source.name", "run_type"} <= tags.keys()
+    assert json.loads(tags["metric.accuracy"]) == {
+        "place": 0, "label": "accuracy", "unit": "rate", "higher_is_better": True, "role": "accuracy"
+    }  # fmt: skip
+    assert json.loads(tags["metric.time/repair"])["label"] == "repair time"
+    assert json.loads(tags["not_applicable"]) == {"aaod": "the data set has no sensitive groups"}
+    assert stated(tags) == {name: text for name, text in PROPERTIES.items() if name != "aaod"}
     history = client.get_metric_history(run_id, "repair/fitness")
     assert sorted((point.step, point.value) for point in history) == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
     assert {entry.path for entry in client.list_artifacts(run_id)} == {"config.yaml", "repaired"}
     assert (store.artifacts / run_id / "artifacts" / "repaired" / "model.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", "3", '{"label":"x"}', '{"place":"first","label":"x"}', '{"place":1,"x":2}']
+)
+def test_a_statement_that_cannot_be_read_is_passed_over(text):
+    good = {"metric.churn": '{"place":1,"label":"churn"}'}
+
+    assert stated({**good, "metric.broken": text, "not_applicable": text[:1]}) == {"churn": Description(label="churn")}
 
 
 def test_a_long_curve_arrives_whole(store, tmp_path):

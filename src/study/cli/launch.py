@@ -1,4 +1,4 @@
-"""What Hydra calls for each job, in whatever process its launcher chose; the job's end is told by its result file."""
+"""What Hydra calls for each job, in whatever process its launcher chose; its end is known from its result file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import time
 import traceback
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from study.errors import UsageError
 from study.storage.paths import home
+
+if TYPE_CHECKING:
+    from study.tracking.about import About
 
 log = logging.getLogger(__name__)
 OmegaConf.register_new_resolver("study_home", lambda: str(home()), use_cache=False, replace=True)
@@ -28,20 +31,16 @@ def launch(config: DictConfig) -> str:
     from study.job import run
 
     hydra: Any = HydraConfig.get()
-    folder = Path(hydra.runtime.output_dir)
-    sweep = Path(hydra.sweep.dir).relative_to(home()).as_posix() if hydra.mode.name == "MULTIRUN" else ""
-    started = time.time()
-    alone = hydra.mode.name != "MULTIRUN"
+    folder, alone = Path(hydra.runtime.output_dir), hydra.mode.name != "MULTIRUN"
+    about = _about(config, hydra, time.time())
     try:
-        job = prepare(config, hydra, list(hydra.overrides.task))
-        return run(job, folder, sweep)
+        return run(prepare(config, hydra, list(hydra.overrides.task)), about, folder)
     except Exception as error:
         if alone and isinstance(error, UsageError):  # of a kind that only shows once data or weights are read
             print(f"study: {error}", file=sys.stderr)
             sys.exit(2)
         log.error("crashed: %s", traceback.format_exc() if alone else f"{type(error).__name__}: {error}")
-        if not (folder / "result.json").exists():  # it is there where only the store failed: `study.record` helps
-            record_crash(config, folder, sweep, started)
+        record_crash(config, about, folder, error)
         if alone:
             sys.exit(1)
         if config.fail_fast:
@@ -49,37 +48,35 @@ def launch(config: DictConfig) -> str:
         return "crashed"
 
 
-def record_crash(config: DictConfig, folder: Path, sweep: str, started: float) -> None:
-    """Write down an exception as a FAILED result, with its traceback as an artifact."""
+def record_crash(config: DictConfig, about: About, folder: Path, error: Exception) -> None:
+    """Write an exception down as a FAILED result, with its traceback as an artifact.
+
+    A result that is there already stays: then only the store failed, and `python -m study.record` helps.
+    """
     from hydra.utils import instantiate
 
-    from study.tracking.result import Result, flattened
+    from study.tracking.result import ARTIFACTS, RESULT
 
-    hydra: Any = HydraConfig.get()
-    choices = hydra.runtime.choices
-    (folder / "artifacts").mkdir(parents=True, exist_ok=True)
-    (folder / "artifacts" / "traceback.txt").write_text(traceback.format_exc())
+    if (folder / RESULT).exists():
+        return
+    (folder / ARTIFACTS).mkdir(parents=True, exist_ok=True)
+    (folder / ARTIFACTS / "traceback.txt").write_text("".join(traceback.format_exception(error)))
+    about.crash(error).write(folder)
+    instantiate(config.tracking).write(folder)
+
+
+def _about(config: DictConfig, hydra: Any, started: float) -> About:
+    """What the run of this job is about, as its configuration says."""
+    from study.config.names import Names
+    from study.tracking.about import About
+
     values: Any = OmegaConf.to_container(config, resolve=True)
-    store = instantiate(config.tracking)
-    result = Result(
-        key=f"crashed-{started:.6f}",
-        experiment=store.experiment,
-        run_name=f"{choices.get('method', 'none')} {choices.dataset} s{config.seed}",
-        status="FAILED",
-        tags={
-            "method": choices.get("method", "none"),
-            "dataset": choices.dataset,
-            "seed": str(config.seed),
-            "safeguard": choices.safeguard,
-            "outcome": "crashed",
-            "reason": traceback.format_exc().strip().splitlines()[-1][:400],
-            "sweep": sweep,
-        },
-        params=flattened(values),
-        metrics={},
-        curves={},
+    names = Names.of(values, dict(hydra.runtime.choices))
+    return About(
+        experiment=values["tracking"]["experiment"],
+        run_name=names.run,
+        tags=names.tags(),
+        config=values,
+        sweep="" if hydra.mode.name != "MULTIRUN" else Path(hydra.sweep.dir).relative_to(home()).as_posix(),
         started=started,
-        ended=time.time(),
     )
-    result.write(folder)
-    store.write(folder)

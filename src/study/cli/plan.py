@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from study.config.compose import Composed
-from study.config.job import Job, prepare, unadaptable
+from study.config.job import Job, prepare
+from study.config.keys import Keys
 
 
 def check(jobs: Sequence[Composed]) -> list[Job]:
@@ -16,10 +17,10 @@ def check(jobs: Sequence[Composed]) -> list[Job]:
 def show(jobs: Sequence[Job]) -> None:
     """Print one line per job: its key, whether it is finished, and whether its approach can be applied at all."""
     for job in jobs:
-        job.load_data()
-        state = "to do"
-        if reason := unadaptable(job):
+        job.data.load(job.settings.subject.seed)
+        key, state = Keys.of(job).job, "to do"
+        if reason := job.obstacle:
             state = f"unadaptable: {reason}"
-        if job.store.finished(job.key):
+        if job.store.finished(key):
             state = "finished"
-        print(f"{job.key}  {job.names.run} s{job.settings.seed}  {state}")
+        print(f"{key}  {job.names.run}  {state}")

@@ -10,7 +10,6 @@ import re
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from study.errors import UsageError
+from study.errors import UsageError, nearest
 
 GROUPS = ("method", "dataset", "architecture", "faulty", "metric", "safeguard", "trainer", "tracking")
 KEYS = (*GROUPS, "seed", "subject", "force", "plan", "fail_fast")
@@ -81,14 +80,6 @@ def composed(arguments: Namespace, conf: Path) -> list[Composed]:
             _check_choice(override, known)
         jobs = _expanded(overrides) if arguments.multirun else [overrides]
         return [_compose(job, search_path) for job in jobs]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """'; did you mean x?' with the nearest of the known names, or all of them where none is near."""
-    names = sorted(known)
-    if close := get_close_matches(name, names, n=3, cutoff=0.6):
-        return f"did you mean {' or '.join(close)}?"
-    return f"there are: {', '.join(names)}"
 
 
 def unknown_key(path: str, siblings: Iterable[str]) -> UsageError:

@@ -13,8 +13,8 @@ import pydantic
 from hydra.utils import instantiate
 from torch import nn
 
-from study.config.compose import nearest
-from study.errors import UsageError
+from study.data.module import DataModule
+from study.errors import UsageError, nearest
 from study.models.classifier import Classifier
 
 Made = TypeVar("Made")
@@ -32,8 +32,10 @@ def made(values: Mapping[str, Any], group: str, kind: type[Made]) -> Made:
     return built
 
 
-def build(node: Mapping[str, Any], mean: list[float] | None, std: list[float] | None) -> Classifier:
-    """A subject's model of an architecture's settings, those that follow from the data set filled in."""
+def make_classifier(
+    node: Mapping[str, Any], mean: list[float] | None, std: list[float] | None, dimensions: int
+) -> Classifier:
+    """The classifier of an architecture's settings; see `Classifier` for the arguments."""
     try:
         net = instantiate(node, _convert_="all")
     except Exception as error:
@@ -43,7 +45,20 @@ def build(node: Mapping[str, Any], mean: list[float] | None, std: list[float] | 
     if not hasattr(net, "blueprint"):
         arguments = {name: value for name, value in node.items() if not name.startswith("_")}
         setattr(net, "blueprint", {"class": node["_target_"], "arguments": arguments})  # noqa: B010
-    return Classifier(net, mean, std)
+    return Classifier(net, mean, std, dimensions)
+
+
+def resolved_architecture(architecture: Mapping[str, Any], data: DataModule) -> dict[str, Any]:
+    """An architecture's settings with each `auto` replaced by what follows from the data set."""
+    follows = {
+        "input_shape": list(data.input_shape),
+        "num_classes": data.num_classes,
+        "in_channels": data.input_shape[0],
+    }
+    unknown = [name for name, value in architecture.items() if value == "auto" and name not in follows]
+    if unknown:
+        raise UsageError(f"architecture.{unknown[0]}=auto: only {', '.join(follows)} follow from the data set")
+    return {name: follows[name] if value == "auto" else value for name, value in architecture.items()}
 
 
 def _refusal(error: Exception, group: str, node: Mapping[str, Any]) -> Exception:

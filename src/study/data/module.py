@@ -14,7 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from study.data.source import Source
-from study.data.split import Batches, Split
+from study.data.split import Split
+from study.data.threat import ThreatModel
 from study.runtime.randomness import stream
 from study.storage.files import key_of
 from study.storage.paths import data_root
@@ -31,22 +32,22 @@ class DataModule(pl.LightningDataModule, ABC):
     """A data set with its splits train, validation, repair and test, which never share an item.
 
     Known from the start: `name`, `kind`, `class_names` and `num_classes`, `group_names` (None: items have no sensitive
-    group), `input_shape` (without the batch dimension), `box` (range of an input's values), `epsilon` (radius of
-    attacks), `mean` and `std` (per channel, None: inputs are used as they are), `recipe` (how its faulty model is
+    group), `input_shape` (without the batch dimension), `bounds` of an input's values, `threat` (what an attack may do
+    to an input), `mean` and `std` (per channel, None: inputs are used as they are), `recipe` (how its faulty model is
     usually trained: what `auto` in conf/faulty stands for) and `random_splits`.
     Known after `load`: `splits`; `indices`, the places of each split's items ([N] int64) in the source; `fingerprint`,
     a hash of the items in use and of how they are presented; `split_hash`, a hash of `indices`.
 
-    root: folder of the data, None for `data_root()`; limit: at most so many items in each split. A limited split is a
-    random part of the whole one, so that nothing moves from one split to another.
+    root: folder of the data, None for `data_root()`; limit: at most so many items in each split (a limited split is a
+    random part of the whole one, so that nothing moves from one split to another); epsilon: radius of attacks, in units
+    of the inputs, which lie within `bounds`.
     """
 
     name: str
     kind: Literal["image", "table", "tokens"] = "image"
     input_shape: tuple[int, ...]
     group_names: list[str] | None = None
-    box: tuple[float, float] | None = (0.0, 1.0)
-    epsilon: float | None
+    bounds: tuple[float, float] = (0.0, 1.0)
     mean: list[float] | None = None
     std: list[float] | None = None
     recipe: ClassVar[Mapping[str, Any]]
@@ -87,6 +88,13 @@ class DataModule(pl.LightningDataModule, ABC):
         return False
 
     @property
+    def threat(self) -> ThreatModel | None:
+        """What an attack may do to an input; None without a radius, and for inputs that have no gradient."""
+        if self.epsilon is None or self.kind == "tokens":
+            return None
+        return ThreatModel(bounds=self.bounds, radius=self.epsilon)
+
+    @property
     def num_classes(self) -> int:
         return len(self.class_names)
 
@@ -114,23 +122,6 @@ class DataModule(pl.LightningDataModule, ABC):
             return indices
         order = torch.randperm(len(indices), generator=stream(self.seed, "limit", name))
         return indices[order[: self.limit]]
-
-    def setup(self, stage: str) -> None:
-        """Lightning's hook: load the splits of `self.seed`, once."""
-        if not self.splits:
-            self.load(self.seed)
-
-    def train_dataloader(self) -> Batches:
-        """The train split, newly shuffled at each pass, in batches of the usual recipe."""
-        return self.splits["train"].batches(self.recipe["batch_size"], stream(self.seed, "batches"))
-
-    def val_dataloader(self) -> Batches:
-        """The validation split in order."""
-        return self.splits["validation"].batches(self.recipe["batch_size"])
-
-    def test_dataloader(self) -> Batches:
-        """The test split in order."""
-        return self.splits["test"].batches(self.recipe["batch_size"])
 
 
 def _split(name: str, source: Source, indices: Tensor) -> Split:

@@ -4,7 +4,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from study.errors import NotApplicable
 from study.metrics.base import Comparison, is_right
+from study.metrics.description import Role, Unit
 
 
 def accuracy(logits: Tensor, target: Tensor) -> Tensor:
@@ -25,10 +27,13 @@ def accuracy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 class Accuracy(Comparison):
-    """Accuracy of either model."""
+    """Accuracy of either model; it is not defined where there are no inputs."""
 
     name: ClassVar[str] = "accuracy"
+    unit: ClassVar[Unit] = "rate"
     higher_is_better: bool = True
+    meaning: ClassVar[str] = "share of test inputs that are right afterwards"
+    role: ClassVar[Role] = "accuracy"
 
     right_before: Tensor
     right_after: Tensor
@@ -48,5 +53,5 @@ class Accuracy(Comparison):
     def compute(self) -> dict[str, Tensor]:
         """The accuracy "before" and "after"."""
         if self.total == 0:
-            return {}
+            raise NotApplicable("there are no test inputs")
         return {"before": self.right_before.double() / self.total, "after": self.right_after.double() / self.total}

@@ -1,12 +1,13 @@
 """Attack success rate: how easily small changes of an input turn a right answer wrong."""
 
-from typing import ClassVar
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from study.metrics.robustness import LinfPGD
-from study.metrics.sampling import draw_sample
+from study.data.threat import ThreatModel
+from study.errors import NotApplicable
+from study.metrics.description import Description
+from study.metrics.robustness import LinfPGD, limits
+from study.metrics.sampling import Sample, draw_sample
 
 
 class AttackSuccess(LinfPGD):
@@ -16,36 +17,48 @@ class AttackSuccess(LinfPGD):
     the gradient; the two rates side by side tell a robust model from one that only hides its gradient.
     """
 
-    higher_is_better: ClassVar[bool] = False
-
     @property
     def name(self) -> str:
         """Names the rate after the loss; the cross-entropy attack is the usual one and has no prefix."""
         return "margin_attack_success_rate" if self.loss == "margin" else "attack_success_rate"
 
+    def describe(self) -> Description:
+        """See `ModelMetric.describe`."""
+        usual = self.loss == "cross_entropy"
+        return Description(
+            label="ASR" if usual else "margin ASR",
+            unit="rate",
+            higher_is_better=False,
+            meaning="attack success rate of PGD with cross-entropy, on inputs that both models get right"
+            if usual
+            else "attack success rate of PGD with the logit-margin loss, which saturated outputs cannot fool",
+            maskable=usual,
+        )
+
+    def protocol(self, sample: Sample, threat: ThreatModel | None) -> str:
+        """See `ModelMetric.protocol`."""
+        radius = limits(threat, self.epsilon, sample.inputs).radius
+        count = min(self.samples, int(sample.right.sum()))
+        loss = self.loss.replace("_", "-")
+        return f"PGD, {loss} loss, L-infinity radius {radius:g}, {self.steps} steps, {count} inputs"
+
     def measure(
         self,
         before: nn.Module,
         after: nn.Module,
-        inputs: Tensor,
-        target: Tensor,
-        right: Tensor,
+        sample: Sample,
+        threat: ThreatModel | None,
         generator: torch.Generator,
-        *,
-        box: tuple[float, float],
-        epsilon: float | None,
     ) -> dict[str, float]:
-        """The rate "before" and "after"; nothing if there is no input that both classify right.
-
-        See `ModelMetric.measure`.
-        """
-        sample = draw_sample(right.nonzero().squeeze(1), self.samples, generator)
-        if len(sample) == 0:
-            return {}
+        """The rate "before" and "after". See `ModelMetric.measure`."""
+        threat = limits(threat, self.epsilon, sample.inputs)
+        chosen = draw_sample(sample.right.nonzero().squeeze(1), self.samples, generator)
+        if len(chosen) == 0:
+            raise NotApplicable("there is no input that both models get right")
         starts = generator.get_state()
         rates = {}
         for when, model in (("before", before), ("after", after)):
             generator.set_state(starts)
-            fooled = self.attack(model, inputs[sample], target[sample], generator, box=box, epsilon=epsilon)
+            fooled = self.attack(model, sample.inputs[chosen], sample.target[chosen], threat, generator)
             rates[when] = fooled.double().mean().item()
         return rates

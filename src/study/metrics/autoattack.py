@@ -6,8 +6,11 @@ import torch
 from pydantic import ConfigDict, Field, validate_call
 from torch import Tensor, nn
 
-from study.metrics.robustness import frozen
-from study.metrics.sampling import draw_sample
+from study.data.threat import ThreatModel
+from study.errors import NotApplicable
+from study.metrics.description import Description
+from study.metrics.robustness import frozen, limits
+from study.metrics.sampling import Sample, draw_sample
 
 if TYPE_CHECKING:
     from pyautoattack import AutoAttack
@@ -34,13 +37,13 @@ def attack_sequence(version: Literal["reduced", "standard"], classes: int) -> li
 
 
 class UnitImages(nn.Module):
-    """Presents a model of any box and input shape as what pyautoattack knows: images [N, c, h, w] in [0, 1]."""
+    """Presents a model of any bounds and input shape as what pyautoattack knows: images [N, c, h, w] in [0, 1]."""
 
-    def __init__(self, model: nn.Module, shape: torch.Size, box: tuple[float, float]) -> None:
+    def __init__(self, model: nn.Module, shape: torch.Size, bounds: tuple[float, float]) -> None:
         super().__init__()
         self.model = model
         self.shape = shape
-        self.low, self.width = box[0], box[1] - box[0]
+        self.low, self.width = bounds[0], bounds[1] - bounds[0]
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Inputs [N, *shape] as unit images [N, 1.., *shape], filled up with axes of size 1 to four."""
@@ -61,7 +64,7 @@ class AutoAttackRobustAccuracy:
 
     Args:
         version: the attacks, see `attack_sequence`.
-        epsilon: radius in units of the inputs; None: the data set's.
+        epsilon: radius in units of the inputs; None: the threat model's.
         samples: inputs attacked at most.
         batch_size: inputs attacked at a time.
         steps: iterations of APGD and FAB.
@@ -69,8 +72,8 @@ class AutoAttackRobustAccuracy:
     """
 
     name: ClassVar[str] = "robust_accuracy"
-    higher_is_better: ClassVar[bool] = True
 
+    # A plain class: OmegaConf takes instances of dataclasses in a configuration apart.
     @validate_call(config=ConfigDict(allow_inf_nan=False))
     def __init__(
         self,
@@ -89,41 +92,53 @@ class AutoAttackRobustAccuracy:
         self.steps = steps
         self.queries = queries
 
+    def describe(self) -> Description:
+        """See `ModelMetric.describe`."""
+        return Description(
+            label="robust accuracy",
+            unit="rate",
+            higher_is_better=True,
+            meaning="share of test inputs that stay right under AutoAttack",
+        )
+
+    def protocol(self, sample: Sample, threat: ThreatModel | None) -> str:
+        """See `ModelMetric.protocol`."""
+        radius = limits(threat, self.epsilon, sample.inputs).radius
+        count = min(self.samples, len(sample.target))
+        queries = f", {self.queries} queries" if self.version == "standard" else ""
+        return f"AutoAttack ({self.version}), L-infinity radius {radius:g}, {self.steps} steps{queries}, {count} inputs"
+
     def measure(
         self,
         before: nn.Module,
         after: nn.Module,
-        inputs: Tensor,
-        target: Tensor,
-        right: Tensor,
+        sample: Sample,
+        threat: ThreatModel | None,
         generator: torch.Generator,
-        *,
-        box: tuple[float, float],
-        epsilon: float | None,
     ) -> dict[str, float]:
-        """The robust accuracy "before" and "after"; nothing if there are no inputs. See `ModelMetric.measure`.
-
-        Raises:
-            ValueError: neither the metric nor the data set states a radius.
-        """
-        radius = self.epsilon if self.epsilon is not None else epsilon
-        if radius is None:
-            raise ValueError("AutoAttack needs a radius: set its `epsilon`, since the data set states none")
-        sample = draw_sample(torch.arange(len(target), device=target.device), self.samples, generator)
-        if len(sample) == 0:
-            return {}
+        """The robust accuracy "before" and "after". See `ModelMetric.measure`."""
+        threat = limits(threat, self.epsilon, sample.inputs)
+        if threat.columns is not None:
+            raise NotApplicable("AutoAttack moves every value of an input, and only some columns may move")
+        everything = torch.arange(len(sample.target), device=sample.target.device)
+        chosen = draw_sample(everything, self.samples, generator)
+        if len(chosen) == 0:
+            raise NotApplicable("there are no test inputs")
         seed = int(torch.randint(2**31, (), generator=generator))
-        inputs, target = inputs[sample], target[sample]
+        inputs, target = sample.inputs[chosen], sample.target[chosen]
         return {
-            when: self._robust_accuracy(UnitImages(model, inputs.shape[1:], box), inputs, target, radius, seed)
+            when: self._robust_accuracy(model, inputs, target, threat, seed)
             for when, model in (("before", before), ("after", after))
         }
 
-    def _robust_accuracy(self, model: UnitImages, inputs: Tensor, target: Tensor, radius: float, seed: int) -> float:
-        images = model.encode(inputs)
+    def _robust_accuracy(
+        self, model: nn.Module, inputs: Tensor, target: Tensor, threat: ThreatModel, seed: int
+    ) -> float:
+        presented = UnitImages(model, inputs.shape[1:], threat.bounds)
+        images = presented.encode(inputs)
         with torch.no_grad():
-            classes = model(images[:1]).shape[1]
-        suite = self._build(model, classes, radius / model.width, seed, inputs.device)
+            classes = presented(images[:1]).shape[1]
+        suite = self._build(presented, classes, threat.radius / presented.width, seed, inputs.device)
         # pyautoattack seeds the global generators; FAB runs `backward`, which would leave gradients on the weights.
         with frozen(model), torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
             _, predicted = suite.run_standard_evaluation(images, target, batch_size=self.batch_size)

@@ -7,6 +7,10 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from study.data.threat import ThreatModel
+from study.metrics.description import Description, Role, Unit
+from study.metrics.sampling import Sample
+
 
 def is_right(logits: Tensor, target: Tensor) -> Tensor:
     """Which inputs are classified as their label says.
@@ -27,12 +31,19 @@ def is_right(logits: Tensor, target: Tensor) -> Tensor:
 class Comparison(Metric):
     """A property computed from the logits of both models on the same inputs.
 
-    A subclass names itself, says which direction is better, declares its states with their reduction and counts in
-    `update`; batches may come in any number.
+    A subclass has a `name` and describes itself by the class attributes below it, whose meaning is that of the fields
+    of `Description`; it declares its states with their reduction and counts in `update`; batches may come in any
+    number. The label is the name in words unless it is stated.
     """
 
     name: ClassVar[str]
-    higher_is_better: bool
+    label: ClassVar[str] = ""
+    unit: ClassVar[Unit] = "number"
+    higher_is_better: bool | None = None
+    meaning: ClassVar[str] = ""
+    protocol: ClassVar[str] = ""
+    summary: ClassVar[bool] = True
+    role: ClassVar[Role | None] = None
     full_state_update: bool = False
 
     @abstractmethod
@@ -44,11 +55,30 @@ class Comparison(Metric):
             after: [N, C] logits of the repaired model.
             target: [N] long, the labels.
             groups: [N] long, 0 or 1, the sensitive group of each input; None where the data set has none.
+
+        Raises:
+            NotApplicable: the metric is not defined for such data.
         """
 
     @abstractmethod
     def compute(self) -> dict[str, Tensor]:
-        """The scalars "before" and "after" (a property of the change: "after" alone); empty where it does not apply."""
+        """The scalars "before" and "after" (a property of the change: "after" alone).
+
+        Raises:
+            NotApplicable: the metric is not defined for what was counted.
+        """
+
+    def describe(self) -> Description:
+        """What the metric says about itself."""
+        return Description(
+            label=self.label or self.name.replace("_", " "),
+            unit=self.unit,
+            higher_is_better=self.higher_is_better,
+            meaning=self.meaning,
+            protocol=self.protocol,
+            summary=self.summary,
+            role=self.role,
+        )
 
     def add_count(self, state: str) -> None:
         """Declares an integer state that starts at 0 and is summed over batches and processes."""
@@ -61,39 +91,35 @@ class ModelMetric(Protocol):
     @property
     def name(self) -> str: ...
 
-    @property
-    def higher_is_better(self) -> bool: ...
-
-    @property
-    def epsilon(self) -> float | None:
-        """The metric's own radius in units of the inputs; None: the data set's."""
+    def describe(self) -> Description:
+        """What the metric says about itself, without its protocol."""
         ...
+
+    def protocol(self, sample: Sample, threat: ThreatModel | None) -> str:
+        """How `measure`, which has just run, treated this sample: attack, loss, norm, radius, steps, inputs."""
+        return ""
 
     def measure(
         self,
         before: nn.Module,
         after: nn.Module,
-        inputs: Tensor,
-        target: Tensor,
-        right: Tensor,
+        sample: Sample,
+        threat: ThreatModel | None,
         generator: torch.Generator,
-        *,
-        box: tuple[float, float],
-        epsilon: float | None,
     ) -> dict[str, float]:
         """Measures both models on the same inputs.
 
         Args:
             before: the faulty model, in eval mode.
             after: the repaired model, in eval mode.
-            inputs: [N, ...] float, in their natural range.
-            target: [N] long, the labels.
-            right: [N] bool, the inputs that both models classify right.
+            sample: the inputs to choose from.
+            threat: what an attack may do to them; None where the data set does not define it.
             generator: on the CPU; the only source of randomness.
-            box: the smallest and the largest value that an input can have.
-            epsilon: the data set's radius, in units of the inputs; used unless the metric has its own.
 
         Returns:
-            "before" and "after", or nothing where the metric does not apply.
+            "before" and "after".
+
+        Raises:
+            NotApplicable: the metric is not defined for such inputs.
         """
         ...

@@ -7,7 +7,9 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from torchmetrics.utilities import dim_zero_cat
 
+from study.errors import NotApplicable
 from study.metrics.base import Comparison
+from study.metrics.description import Unit
 
 
 def one_vs_rest_rates(predicted: Tensor, target: Tensor, classes: int) -> tuple[Tensor, Tensor]:
@@ -53,10 +55,13 @@ def average_absolute_odds_difference(predicted: Tensor, target: Tensor, groups: 
 
 
 class AverageAbsoluteOddsDifference(Comparison):
-    """AAOD of either model; it does not apply to data without sensitive groups."""
+    """AAOD of either model; it is not defined for data without sensitive groups."""
 
     name: ClassVar[str] = "aaod"
+    label: ClassVar[str] = "AAOD"
+    unit: ClassVar[Unit] = "rate"
     higher_is_better: bool = False
+    meaning: ClassVar[str] = "average absolute odds difference between the two sensitive groups"
 
     predicted_before: list[Tensor]
     predicted_after: list[Tensor]
@@ -74,7 +79,7 @@ class AverageAbsoluteOddsDifference(Comparison):
     def update(self, before: Tensor, after: Tensor, target: Tensor, groups: Tensor | None = None) -> None:
         """See `Comparison.update`."""
         if groups is None:
-            return
+            raise NotApplicable("the data set has no sensitive groups")
         self.predicted_before.append(before.argmax(dim=1))
         self.predicted_after.append(after.argmax(dim=1))
         self.target.append(target)
@@ -82,9 +87,9 @@ class AverageAbsoluteOddsDifference(Comparison):
         self.classes.fill_(before.shape[1])
 
     def compute(self) -> dict[str, Tensor]:
-        """The AAOD "before" and "after"; nothing without groups."""
+        """The AAOD "before" and "after"."""
         if self.classes == 0:
-            return {}
+            raise NotApplicable("there are no test inputs")
         target, groups, classes = dim_zero_cat(self.target), dim_zero_cat(self.groups), int(self.classes)
         predictions = {"before": self.predicted_before, "after": self.predicted_after}
         return {

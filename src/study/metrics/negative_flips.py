@@ -4,7 +4,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from study.errors import NotApplicable
 from study.metrics.base import Comparison, is_right
+from study.metrics.description import Role, Unit
 
 
 def negative_flips(before: Tensor, after: Tensor, target: Tensor) -> Tensor:
@@ -27,13 +29,17 @@ def negative_flips(before: Tensor, after: Tensor, target: Tensor) -> Tensor:
 
 
 class NegativeFlipRate(Comparison):
-    """Share of all inputs that were right before and are wrong after.
+    """Share of all inputs that were right before and are wrong after; it is not defined where there are no inputs.
 
     Source: Yan et al., "Positive-Congruent Training", CVPR 2021, equation 1.
     """
 
     name: ClassVar[str] = "negative_flip_rate"
+    label: ClassVar[str] = "negative flips"
+    unit: ClassVar[Unit] = "rate"
     higher_is_better: bool = False
+    meaning: ClassVar[str] = "share of all test inputs that were right before and are wrong afterwards"
+    role: ClassVar[Role] = "broken"
 
     flips: Tensor
     total: Tensor
@@ -50,4 +56,6 @@ class NegativeFlipRate(Comparison):
 
     def compute(self) -> dict[str, Tensor]:
         """The rate, "after" alone."""
-        return {"after": self.flips.double() / self.total} if self.total > 0 else {}
+        if self.total == 0:
+            raise NotApplicable("there are no test inputs")
+        return {"after": self.flips.double() / self.total}

@@ -4,7 +4,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from study.errors import NotApplicable
 from study.metrics.base import Comparison, is_right
+from study.metrics.description import Role, Unit
 
 
 def repair_rate(before: Tensor, after: Tensor, target: Tensor) -> Tensor:
@@ -28,10 +30,13 @@ def repair_rate(before: Tensor, after: Tensor, target: Tensor) -> Tensor:
 
 
 class RepairRate(Comparison):
-    """Share of the faulty model's errors that are repaired; it does not apply to a model without errors."""
+    """Share of the faulty model's errors that are repaired; it is not defined for a model without errors."""
 
     name: ClassVar[str] = "repair_rate"
+    unit: ClassVar[Unit] = "rate"
     higher_is_better: bool = True
+    meaning: ClassVar[str] = "of the test inputs that the faulty model gets wrong, the share that is right afterwards"
+    role: ClassVar[Role] = "repaired"
 
     repaired: Tensor
     wrong_before: Tensor
@@ -48,7 +53,7 @@ class RepairRate(Comparison):
         self.wrong_before += wrong_before.sum()
 
     def compute(self) -> dict[str, Tensor]:
-        """The repair rate, "after" alone; nothing if no input was wrong before."""
+        """The repair rate, "after" alone."""
         if self.wrong_before == 0:
-            return {}
+            raise NotApplicable("the faulty model errs on no test input")
         return {"after": self.repaired.double() / self.wrong_before}

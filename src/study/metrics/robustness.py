@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
 from pydantic import ConfigDict, Field, validate_call
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+
+from study.data.threat import ThreatModel
+from study.errors import NotApplicable
 
 
 @contextmanager
@@ -21,6 +25,19 @@ def frozen(model: nn.Module) -> Iterator[None]:
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)
+
+
+def limits(threat: ThreatModel | None, radius: float | None, inputs: Tensor) -> ThreatModel:
+    """What an attack with a `radius` of its own (None: the threat model's) may do to the inputs.
+
+    Raises:
+        NotApplicable: there is no threat model, or the inputs are integers.
+    """
+    if not inputs.is_floating_point():
+        raise NotApplicable("the inputs are integers (tokens), along which there is no gradient")
+    if threat is None:
+        raise NotApplicable("the data set has no threat model: it states no radius of attacks")
+    return threat if radius is None else replace(threat, radius=radius)
 
 
 def margin_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -60,13 +77,14 @@ class LinfPGD:
 
     Args:
         loss: what the attack climbs.
-        epsilon: radius in units of the inputs; None: the data set's.
+        epsilon: radius in units of the inputs; None: the threat model's.
         steps: gradient steps.
         relative_step: step size as a share of the radius.
         samples: how many inputs a metric that uses this attack draws at most.
         batch_size: inputs attacked at a time.
     """
 
+    # A plain class: OmegaConf takes instances of dataclasses in a configuration apart.
     @validate_call(config=ConfigDict(allow_inf_nan=False))
     def __init__(
         self,
@@ -90,51 +108,40 @@ class LinfPGD:
         model: nn.Module,
         inputs: Tensor,
         labels: Tensor,
+        threat: ThreatModel | None,
         generator: torch.Generator,
-        *,
-        box: tuple[float, float] = (0.0, 1.0),
-        epsilon: float | None = None,
     ) -> Tensor:
         """Which inputs the attack turns wrong, at its start or after any of its steps.
 
         Args:
             model: in eval mode; its parameters and their gradients are left as they are.
-            inputs: [N, ...] float, within the box.
+            inputs: [N, ...] float, within the bounds of the threat model.
             labels: [N] long.
+            threat: the ball around each input in which the attack stays.
             generator: on the CPU, for the random starts.
-            box: the smallest and the largest value that an input can have.
-            epsilon: the data set's radius, used unless the attack was built with its own.
 
         Returns:
             [N] bool.
 
         Raises:
-            ValueError: neither the attack nor the data set states a radius.
+            NotApplicable: there is no threat model, or the inputs are integers.
         """
-        radius = self.epsilon if self.epsilon is not None else epsilon
-        if radius is None:
-            raise ValueError("the attack needs a radius: set its `epsilon`, since the data set states none")
+        threat = limits(threat, self.epsilon, inputs)
         fooled = torch.ones(len(inputs), dtype=torch.bool, device=inputs.device)
         with frozen(model), torch.enable_grad():
             for batch in torch.arange(len(inputs), device=inputs.device).split(self.batch_size):
-                survivors = self._survivors(model, inputs[batch], labels[batch], generator, box, radius)
+                survivors = self._survivors(model, inputs[batch], labels[batch], threat, generator)
                 fooled[batch[survivors]] = False
         return fooled
 
     def _survivors(
-        self,
-        model: nn.Module,
-        inputs: Tensor,
-        labels: Tensor,
-        generator: torch.Generator,
-        box: tuple[float, float],
-        radius: float,
+        self, model: nn.Module, inputs: Tensor, labels: Tensor, threat: ThreatModel, generator: torch.Generator
     ) -> Tensor:
         """Indices into the batch of the inputs that no iterate fools."""
-        lower, upper = (inputs - radius).clamp(min=box[0]), (inputs + radius).clamp(max=box[1])
+        lower, upper = threat.ball(inputs)
         # Drawn on the CPU, for the whole batch at once: the starts depend neither on the device nor on the model.
         start = torch.rand(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs.device)
-        iterate = (inputs + radius * (2 * start - 1)).clamp(lower, upper)
+        iterate = (inputs + threat.radius * (2 * start - 1)).clamp(lower, upper)
         alive = torch.arange(len(inputs), device=inputs.device)
         for _ in range(self.steps):
             if len(alive) == 0:
@@ -144,7 +151,7 @@ class LinfPGD:
             (gradient,) = torch.autograd.grad(LOSSES[self.loss](logits, labels), iterate)
             right = logits.argmax(dim=1) == labels
             alive, labels, lower, upper = alive[right], labels[right], lower[right], upper[right]
-            step = self.relative_step * radius * gradient[right].sign()
+            step = self.relative_step * threat.radius * gradient[right].sign()
             iterate = (iterate.detach()[right] + step).clamp(lower, upper)
         with torch.no_grad():
             return alive[model(iterate).argmax(dim=1) == labels] if len(alive) else alive

@@ -1,7 +1,44 @@
-"""The seeded sample that a costly metric measures in place of the whole split."""
+"""The inputs that a costly metric measures in place of the whole test split: a seeded sample."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from study.data.split import Split
+from study.runtime.randomness import stream
+
+FROM_FILES = 2000
+"""Inputs to choose from at most, where they lie in files."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Inputs that a metric may choose from.
+
+    inputs: [N, ...], in their natural range; target: [N] long, the labels; right: [N] bool, the inputs that both
+    models classify right.
+    """
+
+    inputs: Tensor
+    target: Tensor
+    right: Tensor
+
+
+def sample_of(test: Split, before: Tensor, after: Tensor, seed: int) -> Sample:
+    """The inputs that attacks choose from: the whole test split, or a seeded part of one that lies in files.
+
+    Args:
+        test: [N] items.
+        before, after: [N, C] logits of the faulty and the repaired model, on the same items.
+        seed: of the job.
+    """
+    right = (before.argmax(1) == test.labels) & (after.argmax(1) == test.labels)
+    if isinstance(test.inputs, Tensor):
+        batch = test.tensors()
+    else:
+        batch = test.fetch(torch.randperm(len(test), generator=stream(seed, "attack", "files"))[:FROM_FILES])
+    return Sample(batch.inputs, batch.labels, right[batch.indices])
 
 
 def draw_sample(candidates: Tensor, size: int, generator: torch.Generator) -> Tensor:

@@ -8,17 +8,18 @@ Fu & Li (ICLR 2022). No region matrix is stored: the head is run with its units 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from study.errors import NotApplicable
-from study.parts.network.linear_regions import PiecewiseLinear
-from study.parts.network.structure import Structure
+from study.models.piecewise_linear import PiecewiseLinear
 from study.storage.models import Blueprint, blueprint_of
 
 Combination = Literal["telescoping", "sum"]
+FUNCTIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "flatten": nn.Flatten}
+"""Steps of a head that a network may run as functions instead of modules."""
 LARGEST_BLOCK = 2**23
 """Elements of the largest intermediate tensor."""
 
@@ -27,23 +28,30 @@ class PatchNetwork(nn.Module):
     """`model` + R patch networks on its head: maps the inputs of `model` to logits [B, C].
 
     patterns: [R, H] bool, which hidden units are on in each region; shifts: [R, C] float64, what each patch adds to the
-    logits there; gamma: sharpness of the support. Where regions fade into each other, `telescoping` lets the latest
-    patch that has any support decide (the paper), `sum` adds the patches up. Takes `model` over, in eval mode.
-    Raises NotApplicable where `model` has no head (see `Structure.head`).
+    logits there; gamma: sharpness of the support.
+
+    Args:
+        model: taken over, in eval mode.
+        head: names of the modules at its end, in order: a Linear layer first, then Linear, BatchNorm1d, ReLU,
+            LeakyReLU, Flatten, Dropout or Identity; "relu" and "flatten" where they run as functions. Each runs once
+            and gets what the one before it returns.
+        patches: R.
+        combine: where regions fade into each other, `telescoping` lets the latest patch that has any support decide
+            (the paper), `sum` adds the patches up.
     """
 
     patterns: Tensor
     shifts: Tensor
     gamma: Tensor
 
-    def __init__(self, model: nn.Module, patches: int, combine: Combination = "telescoping") -> None:
+    def __init__(
+        self, model: nn.Module, head: Sequence[str], patches: int, combine: Combination = "telescoping"
+    ) -> None:
         super().__init__()
         self.model = model.eval()
-        structure = Structure(model)
-        self.entrance = str(structure.head.node.target)
-        if self.entrance not in {layer.name for layer in structure.layers}:
-            raise NotApplicable(f"the first dense layer of the head, {self.entrance}, runs more than once")
-        self.head = PiecewiseLinear(structure.head.modules)
+        self.head_names = list(head)
+        modules = dict(model.named_modules(remove_duplicate=False))
+        self.head = PiecewiseLinear([modules[name] if name in modules else FUNCTIONS[name]() for name in head])
         self.combine = combine
         self.register_buffer("patterns", torch.zeros(patches, sum(self.head.widths), dtype=torch.bool))
         self.register_buffer("shifts", torch.zeros(patches, self.head.classes, dtype=torch.float64))
@@ -53,8 +61,8 @@ class PatchNetwork(nn.Module):
     def blueprint(self) -> Blueprint:
         """How to build this model again: see `study.storage.models`."""
         name = f"{type(self).__module__}.{type(self).__qualname__}"
-        arguments = {"model": blueprint_of(self.model), "patches": len(self.patterns), "combine": self.combine}
-        return {"class": name, "arguments": arguments}
+        arguments = {"head": self.head_names, "patches": len(self.patterns), "combine": self.combine}
+        return {"class": name, "arguments": {"model": blueprint_of(self.model), **arguments}}
 
     def forward(self, inputs: Tensor) -> Tensor:
         logits, features = self.trace(inputs)
@@ -62,22 +70,23 @@ class PatchNetwork(nn.Module):
 
     def trace(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, C] of the model without patches, and the input of its head [B, d], in one pass."""
-        seen: list[Tensor] = []
-        entrance = self.model.get_submodule(self.entrance)
-        hook = entrance.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+        entered: list[Tensor] = []
+        first = self.model.get_submodule(self.head_names[0])
+        hook = first.register_forward_pre_hook(lambda _, arguments: entered.append(arguments[0]))
         try:
             logits = self.model(inputs)
         finally:
             hook.remove()
-        return logits, seen[0]
+        (features,) = entered  # the head runs once
+        return logits, features
 
     def patched(self, logits: Tensor, features: Tensor) -> Tensor:
         """Logits with the patches added; a row that no support reaches is left as it is, bit for bit."""
         if not len(self.patterns):
             return logits
         rows, patches, support = self.support(features)
-        touched, places = rows.unique(return_inverse=True)
-        dense = support.new_zeros(len(touched), len(self.patterns)).index_put((places, patches), support)
+        touched, positions = rows.unique(return_inverse=True)
+        dense = support.new_zeros(len(touched), len(self.patterns)).index_put((positions, patches), support)
         block = max(1, LARGEST_BLOCK // self.shifts.numel())
         for part, supports in zip(touched.split(block), dense.split(block), strict=True):
             logits = logits.index_add(0, part, self.correction(supports.double()).to(logits.dtype))

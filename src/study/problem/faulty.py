@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,13 +18,16 @@ from study.data.split import Batch, Batches, Split
 from study.errors import UsageError
 from study.problem.prediction import accuracy
 from study.problem.recipe import Recipe
-from study.runtime.fit import Curves, Hardware, fit
+from study.runtime.best_state import BestState, state_of
+from study.runtime.fit import Curves, Stage, fit
+from study.runtime.hardware import Hardware
 from study.runtime.randomness import forked, stream
 from study.storage.files import is_locked, locked, new_folder
 from study.storage.models import load_checkpoint, save_state
 
 CODE_VERSION = 1
 """Part of the cache key. Raise it when a change below makes the same recipe end at other weights."""
+WEIGHTS, HISTORY = "faulty.safetensors", "history.safetensors"
 
 log = logging.getLogger(__name__)
 
@@ -38,27 +40,24 @@ class Faulty:
     history: nn.Module | None
 
 
-class Training(pl.LightningModule):
-    """Trains a network by its recipe; keeps the epoch that is best on validation and the one before it."""
+class FaultyTraining(Stage):
+    """Trains a network by its recipe; keeps the epoch that is best on validation and the one before it.
+
+    best, before: the states that are kept; `before` is None where the first epoch is the best.
+    """
 
     def __init__(self, net: nn.Module, recipe: Recipe, train: Split, validation: Split, seed: int) -> None:
         super().__init__()
-        self.net = net
-        self.recipe = recipe
-        self.splits = {"train": train, "validation": validation}
+        self.net, self.recipe, self.validation = net, recipe, validation
+        self.batches = train.batches(int(recipe.batch_size), stream(seed, "faulty", "batches"))
         self.draws = stream(seed, "faulty", "augmentation")
-        self.best = -1.0
-        self.kept: dict[str, Tensor] = {}
-        self.kept_before: dict[str, Tensor] | None = None
+        self.max_epochs = int(recipe.epochs)
+        self.best = BestState()
+        self.before: dict[str, Tensor] | None = None
         self._previous: dict[str, Tensor] | None = None
 
-    def on_fit_start(self) -> None:
-        """Lightning leaves the modes as they are."""
-        self.train()
-
-    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
-        """Splits deliver batches where the model is."""
-        return batch
+    def train_dataloader(self) -> Batches:
+        return self.batches
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         inputs = self.recipe.augmented(batch.inputs, self.draws)
@@ -68,13 +67,11 @@ class Training(pl.LightningModule):
         return self.recipe.make_optimizer(self.net.parameters())
 
     def on_train_epoch_end(self) -> None:
-        score = accuracy(self.net, self.splits["validation"])
-        if self.logger is not None:
-            self.logger.log_metrics({"faulty/validation_accuracy": score}, self.current_epoch)
-        state = {name: tensor.clone() for name, tensor in self.net.state_dict().items()}
-        if score > self.best:
-            self.best, self.kept, self.kept_before = score, state, self._previous
-        self._previous = state
+        score = accuracy(self.net, self.validation)
+        self.record({"faulty/validation_accuracy": score}, self.current_epoch)
+        if self.best.offer(score, self.net):
+            self.before = self._previous
+        self._previous = state_of(self.net)
         if isinstance(self.recipe.stop_at, float) and score >= self.recipe.stop_at:
             self.trainer.should_stop = True
 
@@ -97,78 +94,66 @@ def checkpoint_fits(net: nn.Module, path: Path) -> dict[str, Tensor]:
     return state
 
 
-def load_or_train(
-    folder: Path,
-    build: Callable[[], nn.Module],
-    recipe: Recipe,
-    train: Split,
-    validation: Split,
-    seed: int,
-    hardware: Hardware,
-) -> Faulty:
-    """The faulty model of a cache folder, trained first if it is not there.
+@dataclass(frozen=True)
+class FaultySource:
+    """Where the faulty model comes from: training by a recipe, or a user's checkpoint.
 
-    `build` makes the subject (normalise + `net`), newly initialised. Of several processes one trains, the others wait.
+    make_model: makes the classifier (normalise + `net`), newly initialised.
     """
-    lock = folder.with_suffix(".lock")
-    if not (folder / "faulty.safetensors").exists() and is_locked(lock):
-        log.info("waiting for another job that trains the same faulty model")
-    with locked(lock):
-        if not (folder / "faulty.safetensors").exists():
-            _train(folder, build, recipe, train, validation, seed, hardware)
-    history = _restored(build, folder / "history.safetensors", hardware)
-    model = _restored(build, folder / "faulty.safetensors", hardware)
-    assert model is not None
-    return Faulty(model, history)
 
+    make_model: Callable[[], nn.Module]
+    recipe: Recipe
+    seed: int
+    hardware: Hardware
 
-def from_checkpoint(build: Callable[[], nn.Module], path: Path, hardware: Hardware) -> Faulty:
-    """The faulty model that a user's checkpoint holds; it has no history."""
-    model = build()
-    net = model.get_submodule("net")
-    net.load_state_dict(checkpoint_fits(net, path))
-    return Faulty(model.to(hardware.device).eval(), None)
+    def load(self, folder: Path, train: Split, validation: Split) -> Faulty:
+        """The checkpoint's model, which has no history; else that of a cache folder, trained first if it is not there.
 
+        Of several processes one trains, the others wait.
+        """
+        if self.recipe.checkpoint is not None:
+            return self._from_checkpoint(Path(self.recipe.checkpoint))
+        weights, lock = folder / WEIGHTS, folder.with_suffix(".lock")
+        if not weights.exists() and is_locked(lock):
+            log.info("waiting for another job that trains the same faulty model")
+        with locked(lock):
+            if not weights.exists():
+                self._train(folder, train, validation)
+        history = folder / HISTORY
+        return Faulty(self._restored(weights), self._restored(history) if history.exists() else None)
 
-def _train(
-    folder: Path,
-    build: Callable[[], nn.Module],
-    recipe: Recipe,
-    train: Split,
-    validation: Split,
-    seed: int,
-    hardware: Hardware,
-) -> None:
-    epochs = int(recipe.epochs)
-    log.info("training the faulty model: at most %d epochs on %d inputs", epochs, len(train))
-    with forked(seed, "faulty", "init"):
-        net = build().to(hardware.device)
-    training = Training(net, recipe, train, validation, seed)
-    curves, start = Curves(), time.perf_counter()
-    with forked(seed, "faulty", "layers"):
-        loader: Batches = train.batches(int(recipe.batch_size), stream(seed, "faulty", "batches"))
-        fit(training, hardware, loader=loader, curves=curves, epochs=epochs)
-    if not training.kept:  # no epoch: the initial weights are the model
-        training.kept, training.best = net.state_dict(), accuracy(net, validation)
-    told = {
-        "seconds": time.perf_counter() - start,
-        "validation_accuracy": training.best,
-        "curve": curves.values.get("faulty/validation_accuracy", []),
-    }
-    with new_folder(folder) as new:
-        save_state(training.kept, new / "faulty.safetensors")
-        if training.kept_before is not None:
-            save_state(training.kept_before, new / "history.safetensors")
-        (new / "training.json").write_text(json.dumps(told, indent=2))
-    log.info("trained in %.0f s: %.2f %% on validation", told["seconds"], 100 * training.best)
+    def _from_checkpoint(self, path: Path) -> Faulty:
+        model = self.make_model()
+        net = model.get_submodule("net")
+        net.load_state_dict(checkpoint_fits(net, path))
+        return Faulty(model.to(self.hardware.device).eval(), None)
 
+    def _train(self, folder: Path, train: Split, validation: Split) -> None:
+        log.info("training the faulty model: at most %d epochs on %d inputs", int(self.recipe.epochs), len(train))
+        with forked(self.seed, "faulty", "init"):
+            model = self.make_model().to(self.hardware.device)
+        training = FaultyTraining(model, self.recipe, train, validation, self.seed)
+        curves, start = Curves(), time.perf_counter()
+        with forked(self.seed, "faulty", "layers"):
+            fit(training, self.hardware, curves)
+        training.best.restore(model)  # without an epoch the initial weights are the model
+        score = training.best.score
+        fields: dict[str, Any] = {
+            "seconds": time.perf_counter() - start,
+            "validation_accuracy": accuracy(model, validation) if score is None else score,
+            "curve": curves.values.get("faulty/validation_accuracy", []),
+        }
+        with new_folder(folder) as new:
+            save_state(model.state_dict(), new / WEIGHTS)
+            if training.before is not None:
+                save_state(training.before, new / HISTORY)
+            (new / "training.json").write_text(json.dumps(fields, indent=2))
+        log.info("trained in %.0f s: %.2f %% on validation", fields["seconds"], 100 * fields["validation_accuracy"])
 
-def _restored(build: Callable[[], nn.Module], path: Path, hardware: Hardware) -> nn.Module | None:
-    if not path.exists():
-        return None
-    model = build()
-    model.load_state_dict(load_file(path))
-    return model.to(hardware.device).eval()
+    def _restored(self, path: Path) -> nn.Module:
+        model = self.make_model()
+        model.load_state_dict(load_file(path))
+        return model.to(self.hardware.device).eval()
 
 
 def _shape(tensor: Tensor) -> str:

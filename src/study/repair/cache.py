@@ -4,38 +4,70 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from study.repair.run import Repair
-from study.storage.files import new_folder
+from study.problem.problem import Problem
+from study.repair.approach import Approach
+from study.repair.run import RepairResult, run_repair
+from study.runtime.hardware import Hardware
+from study.storage.files import locked, new_folder
 from study.storage.models import load_model, save_model
 
+log = logging.getLogger(__name__)
 FILE = "repair.json"
 
 
-def keep(repair: Repair, folder: Path, code: str) -> None:
-    """Store a repair; a crash leaves nothing that `kept` would take for whole."""
-    repair.code = code
-    told: dict[str, Any] = {
-        field.name: getattr(repair, field.name)
-        for field in dataclasses.fields(repair)
+def repair_once(
+    approach: Approach, problem: Problem, hardware: Hardware, folder: Path, code: str, allowed: Collection[str] = ()
+) -> RepairResult:
+    """The repair that is stored in `folder`, computed and stored first if there is none.
+
+    Of several processes one repairs, the others wait.
+
+    Args:
+        folder: determined by everything that determines the repair.
+        code: fingerprint of the present code; an older repair keeps its own.
+        allowed: classes outside this package that a stored model may name, see `study.storage.models`.
+    """
+    with locked(folder.with_suffix(".lock")):
+        result = load(folder, allowed)
+        if result is None:
+            log.info("%s: repairing %d failing inputs", type(approach).__name__, len(problem.failing))
+            result = dataclasses.replace(run_repair(approach, problem, hardware), code=code)
+            save(result, folder)
+    return result
+
+
+def save(result: RepairResult, folder: Path) -> None:
+    """Store a repair; a crash leaves nothing that `load` accepts."""
+    fields: dict[str, Any] = {
+        field.name: getattr(result, field.name)
+        for field in dataclasses.fields(result)
         if field.name not in ("model", "pictures")
     }
     with new_folder(folder) as new:
-        if repair.model is not None:
-            save_model(repair.model, new)
-        for name, figure in repair.pictures.items():
+        if result.model is not None:
+            save_model(result.model, new)
+        for name, figure in result.pictures.items():
             figure.savefig(new / f"{name}.png", dpi=120, bbox_inches="tight")
-        (new / FILE).write_text(json.dumps(told))
+        (new / FILE).write_text(json.dumps(fields))
 
 
-def kept(folder: Path, allowed: Collection[str]) -> Repair | None:
-    """The repair stored in `folder`, None if there is none; `allowed`: see `study.storage.models.build`."""
+def load(folder: Path, allowed: Collection[str]) -> RepairResult | None:
+    """The repair stored in `folder`, without its pictures; None if there is none."""
     if not (folder / FILE).exists():
         return None
-    told = json.loads((folder / FILE).read_text())
-    curves = {name: [(int(step), float(value)) for step, value in curve] for name, curve in told.pop("curves").items()}
-    model = load_model(folder, allowed) if told["outcome"] == "repaired" else None
-    return Repair(model=model, curves=curves, **told)
+    fields = json.loads((folder / FILE).read_text())
+    stored = fields.pop("curves")
+    curves = {name: [(int(step), float(value)) for step, value in curve] for name, curve in stored.items()}
+    model = load_model(folder, allowed) if fields["outcome"] == "repaired" else None
+    return RepairResult(model=model, curves=curves, **fields)
+
+
+def discard(folder: Path) -> None:
+    """Forget the repair stored in `folder`, so that it is computed again."""
+    with locked(folder.with_suffix(".lock")):
+        (folder / FILE).unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """`python -m study.report`: print the comparison and write it as CSV and as one web page."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from study.errors import UsageError
 from study.report.runs import local_store
 from study.report.selection import Filters
 from study.report.writing import write
+from study.storage import paths
 
 PIPE_WIDTH = 200
 """Columns of text where the output is no terminal: wide enough that no figure is folded."""
@@ -20,14 +20,13 @@ PIPE_WIDTH = 200
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, or 2 after one sentence on stderr that says what was wrong with the request."""
     options = _parser().parse_args(arguments)
-    home = Path(os.environ.get("STUDY_HOME") or ".").resolve()
     filters = Filters(sweep=options.sweep, dataset=options.dataset, method=options.method)
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     try:
         page = write(
-            options.tracking_uri or local_store(home),
+            options.tracking_uri or local_store(),
             options.experiment,
-            options.output or home / "multirun" / "report",
+            options.output or paths.multirun() / "report",
             filters=filters,
             console=console,
         )

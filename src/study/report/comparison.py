@@ -1,11 +1,11 @@
 """Runs become a comparison: per subject a table of approaches by properties. Pure; knows no store and no output."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from study.report.properties import Property, present
+from study.report.properties import Property, present, union
 from study.report.published import Publication, published
 from study.report.selection import FAULTY, SUBJECT
 
@@ -16,7 +16,8 @@ LEVELS = ("model", "layer", "neuron")
 class Figure:
     """One property of one approach: mean and sample standard deviation over seeds (None for one seed).
 
-    `gain` is the mean improvement relative to the faulty model, as a fraction, positive is better.
+    `gain` is the mean improvement relative to the faulty model, as a fraction, positive is better; `protocol` says how
+    it was measured, in one line per way in which it was.
     """
 
     mean: float
@@ -24,6 +25,7 @@ class Figure:
     n: int
     gain: float | None = None
     best: bool = False
+    protocol: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Row:
-    """One approach (with a safeguard, if any) on one subject. Figures are of its `repaired` runs, by property key."""
+    """One approach (with a safeguard, if any) on one subject. Figures are of its `repaired` runs, by property key.
+
+    `not_applicable` says why other properties have no figure, by property key.
+    """
 
     method: str
     safeguard: str
@@ -48,6 +53,7 @@ class Row:
     unchanged: int
     figures: Mapping[str, Figure]
     published: Publication | None = None
+    not_applicable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -89,12 +95,13 @@ class Subject:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that the report shows."""
+    """Everything that the report shows; `not_applicable` are properties that apply to no run, with the reasons."""
 
     properties: tuple[Property, ...]
     subjects: tuple[Subject, ...]
     runs: int
     left_out: int
+    not_applicable: tuple[tuple[Property, str], ...] = ()
 
 
 def compare(runs: pd.DataFrame, left_out: int = 0) -> Comparison:
@@ -104,7 +111,9 @@ def compare(runs: pd.DataFrame, left_out: int = 0) -> Comparison:
         _subject(str(dataset), str(architecture), group, properties)
         for (dataset, architecture), group in runs.groupby(SUBJECT)
     )
-    return Comparison(properties, subjects, len(runs), left_out)
+    why = _not_applicable(runs)
+    nowhere = tuple((item, why[item.key]) for item in union(runs) if item.key in why and item not in properties)
+    return Comparison(properties, subjects, len(runs), left_out, nowhere)
 
 
 def _subject(dataset: str, architecture: str, runs: pd.DataFrame, properties: Sequence[Property]) -> Subject:
@@ -123,7 +132,6 @@ def _depth(level: str) -> int:
 
 def _row(method: str, safeguard: str, dataset: str, runs: pd.DataFrame, properties: Sequence[Property]) -> Row:
     repaired = runs[runs["outcome"] == "repaired"]
-    figures = {item.key: _figure(repaired, item.metric, item.gain) for item in properties}
     return Row(
         method=method,
         safeguard=safeguard,
@@ -132,9 +140,14 @@ def _row(method: str, safeguard: str, dataset: str, runs: pd.DataFrame, properti
         outcomes=_outcomes(runs),
         masked=int(repaired["gradient_masking"].sum()),
         unchanged=int((~repaired["changed"]).sum()),
-        figures={key: figure for key, figure in figures.items() if figure is not None},
+        figures={
+            item.key: replace(figure, protocol=_protocol(repaired, item, item.metric))
+            for item in properties
+            if (figure := _figure(repaired, item.metric, item.gain)) is not None
+        },
         # A safeguard changes the result, so the figures of the bare approach do not belong beside it.
         published=published(method, dataset) if safeguard == "none" else None,
+        not_applicable=_not_applicable(repaired),
     )
 
 
@@ -147,7 +160,8 @@ def _faulty(runs: pd.DataFrame, properties: Sequence[Property]) -> Row:
             continue
         source = alone if alone[item.before].notna().any() else runs
         per_seed = source.groupby("seed")[[item.before]].mean()
-        figures[item.key] = _figure(per_seed, item.before, None)
+        if (figure := _figure(per_seed, item.before, None)) is not None:
+            figures[item.key] = replace(figure, protocol=_protocol(source, item, item.before))
     return Row(
         method=FAULTY,
         safeguard="none",
@@ -156,7 +170,8 @@ def _faulty(runs: pd.DataFrame, properties: Sequence[Property]) -> Row:
         outcomes=(),
         masked=0,
         unchanged=0,
-        figures={key: figure for key, figure in figures.items() if figure is not None},
+        figures=figures,
+        not_applicable=_not_applicable(runs if alone.empty else alone),
     )
 
 
@@ -171,6 +186,21 @@ def _figure(runs: pd.DataFrame, metric: str, gain: str | None) -> Figure | None:
         n=len(values),
         gain=None if gains.empty else float(gains.mean()),
     )
+
+
+def _protocol(runs: pd.DataFrame, item: Property, metric: str) -> str:
+    """How the runs that have the metric say that they measured the property."""
+    stated = [properties.get(item.key) for properties in runs.loc[runs[metric].notna(), "properties"]]
+    return "\n".join(sorted({own.protocol for own in stated if own is not None and own.protocol}))
+
+
+def _not_applicable(runs: pd.DataFrame) -> dict[str, str]:
+    """Why properties do not apply, by key, all runs together."""
+    found: dict[str, set[str]] = {}
+    for reasons in runs["not_applicable"]:
+        for key, reason in reasons.items():
+            found.setdefault(key, set()).add(reason)
+    return {key: "; ".join(sorted(texts)) for key, texts in found.items()}
 
 
 def _outcomes(runs: pd.DataFrame) -> tuple[Outcome, ...]:
@@ -188,7 +218,7 @@ def _outcomes(runs: pd.DataFrame) -> tuple[Outcome, ...]:
 def _mark_best(rows: Sequence[Row], properties: Sequence[Property]) -> tuple[Row, ...]:
     """Mark the best mean of each column where at least two approaches compete and differ.
 
-    An approach that changed nothing cannot win by breaking nothing, nor one with masked gradients by its ASR.
+    An approach that changed nothing cannot win by breaking nothing, nor one with masked gradients by what they flatter.
     """
     marked = list(rows)
     for item in properties:
@@ -197,9 +227,7 @@ def _mark_best(rows: Sequence[Row], properties: Sequence[Property]) -> tuple[Row
         rivals = {
             index: row.figures[item.key].mean
             for index, row in enumerate(rows)
-            if item.key in row.figures
-            and row.unchanged < row.repaired
-            and not (item.key == "attack_success_rate" and row.masked)
+            if item.key in row.figures and row.unchanged < row.repaired and not (item.maskable and row.masked)
         }
         if len(set(rivals.values())) < 2:
             continue

@@ -1,11 +1,12 @@
 """Numbers as a reader sees them: rates in percent, times and memory in the unit that suits them."""
 
 import math
+from collections.abc import Sequence
 
 from study.report.comparison import Figure
 from study.report.properties import Property, Unit
 
-NOTHING = "\N{EN DASH}"
+NOTHING, NOT_APPLICABLE = "\N{EN DASH}", "n/a"
 
 
 def value(number: float, unit: Unit) -> str:
@@ -66,3 +67,13 @@ def left_out(number: int) -> str:
     """How many older runs do not count, as a sentence."""
     runs, were = ("run", "was") if number == 1 else ("runs", "were")
     return f"{number} older {runs} of the same jobs {were} left out: the newest finished one counts."
+
+
+def flattered(properties: Sequence[Property]) -> str:
+    """The columns that a masked gradient flatters."""
+    return " and ".join(item.label for item in properties if item.maskable)
+
+
+def not_applicable(item: Property, reason: str) -> str:
+    """Why a property has no column, as a sentence."""
+    return f"{item.label} is not applicable: {reason}."

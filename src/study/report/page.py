@@ -44,14 +44,17 @@ def html(comparison: Comparison) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    flattered = formats.flattered(comparison.properties)
     rows = [row for subject in comparison.subjects for row in subject.rows]
     return environment.get_template("page.html").render(
         comparison=comparison,
         cells={subject.name: _cells(subject, comparison.properties) for subject in comparison.subjects},
-        plots=[drawn for drawn in map(plot, comparison.subjects) if drawn],
+        plots=[drawn for subject in comparison.subjects if (drawn := plot(subject, comparison.properties))],
         levels=[level for level in LEVELS if any(row.level == level for row in rows)],
         heading=formats.heading,
-        masked=any(row.masked for row in rows),
+        masked=bool(flattered) and any(row.masked for row in rows),
+        not_applicable=formats.not_applicable,
+        flattered=flattered,
         unchanged=any(row.unchanged for row in rows),
         with_published=any(row.published for row in rows),
         left_out=formats.left_out(comparison.left_out) if comparison.left_out else "",
@@ -74,10 +77,10 @@ def _cell(row: Row, item: Property, shade: str) -> Cell:
     figure = row.figures.get(item.key)
     published, published_gain = _published(row, item)
     if figure is None:
-        reasons = "; ".join(reason for outcome in row.outcomes for reason in outcome.reasons)
+        text, hint = _missing(row, item)
         return Cell(
-            row.word or formats.NOTHING,
-            hint=reasons if row.word else "not measured",
+            text,
+            hint=hint,
             published=published,
             published_gain=published_gain,
         )
@@ -90,11 +93,21 @@ def _cell(row: Row, item: Property, shade: str) -> Cell:
         sized=item.unit in ("seconds", "MiB"),
         shade=shade,
         best=figure.best,
-        masked=bool(row.masked) and item.key == "attack_success_rate",
+        masked=bool(row.masked) and item.maskable,
         n=_fewer(row, figure),
         published=published,
         published_gain=published_gain,
+        hint=figure.protocol,
     )
+
+
+def _missing(row: Row, item: Property) -> tuple[str, str]:
+    """What stands in place of a number, and why."""
+    if row.word:
+        return row.word, "; ".join(reason for outcome in row.outcomes for reason in outcome.reasons)
+    if item.key in row.not_applicable:
+        return formats.NOT_APPLICABLE, f"not applicable: {row.not_applicable[item.key]}"
+    return formats.NOTHING, "not measured"
 
 
 def _fewer(row: Row, figure: Figure) -> int | None:

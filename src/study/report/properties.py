@@ -1,11 +1,18 @@
-"""What is compared: the properties of a repair, under which metric each is logged, and which direction is better."""
+"""What is compared: the columns of the comparison, as the runs themselves state them in their tags."""
 
-from dataclasses import dataclass
-from typing import Literal
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
 import pandas as pd
 
 Unit = Literal["rate", "seconds", "MiB", "count", "number"]
+STATEMENT, NOT_APPLICABLE = "metric.", "not_applicable"
+"""Tags of a run: `metric.NAME` describes a property, `not_applicable` says by NAME why one has no value; both JSON."""
 
 
 @dataclass(frozen=True)
@@ -13,20 +20,32 @@ class Property:
     """One column of the comparison.
 
     Attributes:
-        key: Name in the CSV and in the published table.
+        key: Its name in tags, in the CSV and in the published table; with a slash, that of the metric that holds it.
         label: Name that a reader sees.
-        metric: The metric that holds it.
         unit: A rate is in [0, 1].
-        higher_is_better: None where the direction is not known; then nothing is ranked.
+        higher_is_better: None where neither direction is better; then nothing is ranked.
         meaning: One sentence for the page.
+        protocol: How it was measured.
+        summary: Whether it is shown where only a few columns fit.
+        role: Its part in the trade-off: `accuracy`, `repaired` (share of the faulty model's errors that are right
+            afterwards), `broken` (share of all inputs that are newly wrong), `time`, or None.
+        maskable: Whether a masked gradient flatters it.
     """
 
     key: str
     label: str
-    metric: str
-    unit: Unit
-    higher_is_better: bool | None
-    meaning: str
+    unit: Unit = "number"
+    higher_is_better: bool | None = None
+    meaning: str = ""
+    protocol: str = ""
+    summary: bool = True
+    role: str | None = None
+    maskable: bool = False
+
+    @property
+    def metric(self) -> str:
+        """The metric that holds it after the repair."""
+        return self.key if "/" in self.key else f"after/{self.key}"
 
     @property
     def before(self) -> str:
@@ -44,77 +63,63 @@ class Property:
         return {True: "↑", False: "↓", None: ""}[self.higher_is_better]
 
 
-PROPERTIES = (
-    Property("accuracy", "accuracy", "after/accuracy", "rate", True, "share of test inputs that are right afterwards"),
-    Property(
-        "repair_rate",
-        "repair rate",
-        "after/repair_rate",
-        "rate",
-        True,
-        "of the test inputs that the faulty model gets wrong, the share that is right afterwards",
-    ),
-    Property(
-        "negative_flip_rate",
-        "negative flips",
-        "after/negative_flip_rate",
-        "rate",
-        False,
-        "share of all test inputs that were right before and are wrong afterwards",
-    ),
-    Property(
-        "attack_success_rate",
-        "ASR",
-        "after/attack_success_rate",
-        "rate",
-        False,
-        "attack success rate of PGD with cross-entropy, on inputs that both models get right",
-    ),
-    Property(
-        "margin_attack_success_rate",
-        "margin ASR",
-        "after/margin_attack_success_rate",
-        "rate",
-        False,
-        "the same attack with the logit-margin loss, which saturated outputs cannot fool",
-    ),
-    Property(
-        "robust_accuracy",
-        "robust accuracy",
-        "after/robust_accuracy",
-        "rate",
-        True,
-        "share of test inputs that stay right under AutoAttack",
-    ),
-    Property(
-        "aaod",
-        "AAOD",
-        "after/aaod",
-        "rate",
-        False,
-        "average absolute odds difference between the two sensitive groups",
-    ),
-    Property("time", "repair time", "time/repair", "seconds", False, "wall-clock time of the repair"),
-    Property("peak_memory", "peak memory", "cost/peak_memory", "MiB", False, "most memory held during the repair"),
-    Property(
-        "weights_changed", "weights changed", "cost/weights_changed", "rate", False, "share of weights that differ"
-    ),
-    Property("labels", "labels", "cost/labels", "count", False, "labels bought"),
-    Property("steps", "steps", "cost/steps", "count", False, "gradient steps"),
-)
+def stated(tags: Mapping[str, str]) -> dict[str, Property]:
+    """The properties that a run states, by key and in its order; a tag that cannot be read is passed over."""
+    known = {field.name for field in fields(Property)}
+    found: list[tuple[int, Property]] = []
+    for tag, text in tags.items():
+        key = tag.removeprefix(STATEMENT)
+        if key == tag:
+            continue
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            values = dict(json.loads(text))
+            place = int(values.pop("place"))
+            if values.get("unit") not in get_args(Unit):
+                values.pop("unit", None)
+            found.append((place, Property(key, **{name: values[name] for name in values.keys() & known})))
+    return {item.key: item for _, item in sorted(found, key=lambda pair: pair[0])}
+
+
+def reasons(tags: Mapping[str, str]) -> dict[str, str]:
+    """Why properties have no value in a run, by key."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        return {str(key): str(reason) for key, reason in dict(json.loads(tags[NOT_APPLICABLE])).items()}
+    return {}
 
 
 def present(runs: pd.DataFrame) -> tuple[Property, ...]:
-    """The properties that these runs have, a user's own metrics (`after/NAME`, direction unknown) last.
+    """The properties that these runs have, as the newest run that states them describes them, in its order.
 
-    Curves and per-class figures (`after/NAME/...`) are not properties.
+    Metrics `after/NAME` that no run describes come last, and nothing is known of them but their name. Curves and
+    per-class figures (`after/NAME/...`) are not properties.
     """
     logged = {column for column in runs.columns if "/" in column and runs[column].notna().any()}
-    known = [item for item in PROPERTIES if item.metric in logged or item.before in logged]
+    known = union(runs)
+    described = [item for item in known if item.metric in logged or item.before in logged]
     others = sorted(
         name.removeprefix("after/")
-        for name in logged - {item.metric for item in PROPERTIES}
+        for name in logged - {item.metric for item in known}
         if name.startswith("after/") and name.count("/") == 1
     )
-    own = [Property(name, name.replace("_", " "), f"after/{name}", "number", None, f"metric {name}") for name in others]
-    return (*known, *own)
+    return (*described, *(Property(name, name.replace("_", " "), meaning=f"metric {name}") for name in others))
+
+
+def union(runs: pd.DataFrame) -> tuple[Property, ...]:
+    """Everything that any of the runs states; where they differ, the newest counts."""
+    known: dict[str, Property] = {}
+    order: list[str] = []
+    for properties in runs.sort_values("ended", ascending=False, kind="stable")["properties"]:
+        known = {**properties, **known}
+        _merge(order, properties)
+    return tuple(known[key] for key in order)
+
+
+def _merge(order: list[str], further: Iterable[str]) -> None:
+    """Put each name that `order` lacks behind the one that it follows in `further`."""
+    place = 0
+    for name in further:
+        if name in order:
+            place = order.index(name) + 1
+        else:
+            order.insert(place, name)
+            place += 1

@@ -42,7 +42,7 @@ def _table() -> dict[tuple[str, str], Publication]:
     for row in frame.to_dict(orient="records"):
         figures = {key: float(row[key]) * factor for key, factor in scale.items() if pd.notna(row[key])}
         if pd.notna(row["seconds"]):
-            figures["time"] = float(row["seconds"])
+            figures["time/repair"] = float(row["seconds"])
         gains = {key: row[f"{key}_gain"] for key in ("accuracy", "attack_success_rate", "aaod")}
         table[str(row["approach"]), str(row["dataset"])] = Publication(
             outcome=str(row["outcome"]),

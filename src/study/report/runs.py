@@ -2,16 +2,16 @@
 
 import os
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import pandas as pd
 
-from study.errors import UsageError
-from study.report.selection import nearest
+from study.errors import UsageError, nearest
+from study.report.properties import reasons, stated
+from study.storage import paths
+from study.storage.sqlite import file_uri, readable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,8 +39,9 @@ def read(tracking_uri: str, experiment: str) -> pd.DataFrame:
 
     Returns:
         One row per run: the TAGS as text (missing ones empty; `changed` and `gradient_masking` as bool), `finished`
-        (False for a crashed run), `ended` (milliseconds since 1970), and one float column per logged metric under its
-        own name (`after/accuracy`; rates in [0, 1], seconds, MiB), NaN where a run lacks it.
+        (False for a crashed run), `ended` (milliseconds since 1970), `properties` and `not_applicable` (what the run
+        states, see `properties.stated` and `properties.reasons`), and one float column per logged metric under its own
+        name (`after/accuracy`; rates in [0, 1], seconds, MiB), NaN where a run lacks it.
 
     Raises:
         UsageError: The store or the experiment is missing, unreadable or empty.
@@ -55,11 +56,11 @@ def read(tracking_uri: str, experiment: str) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(metrics, float))
 
 
-def local_store(home: Path) -> str:
-    """The URI of the store that jobs under `home` write to, whatever characters its path has."""
+def local_store() -> str:
+    """The URI of the store that local jobs write to, whatever characters its path has."""
     from sqlalchemy import URL
 
-    return URL.create("sqlite", database=str(home / "mlruns" / "mlflow.db")).render_as_string()
+    return URL.create("sqlite", database=str(paths.mlruns() / "mlflow.db")).render_as_string()
 
 
 def _client(tracking_uri: str) -> "MlflowClient":
@@ -84,14 +85,13 @@ def _read_only(tracking_uri: str) -> str:
         raise UsageError(
             f"no MLflow store at {database}: run a job first, or name another store with --tracking-uri or STUDY_HOME"
         )
-    name = f"file:{quote(str(database.resolve()))}"
     try:
-        with closing(sqlite3.connect(f"{name}?mode=ro", uri=True)) as connection:
+        with readable(database) as connection:
             connection.execute("SELECT count(*) FROM experiments")
     except sqlite3.Error as error:
         raise UsageError(f"{database} cannot be read as an MLflow store: {error}") from error
     # "+pysqlite" because for plain "sqlite:///" MLflow would take "file:/..." for a relative path and make its folders.
-    url = URL.create("sqlite+pysqlite", database=name, query={"mode": "ro", "uri": "true"})
+    url = URL.create("sqlite+pysqlite", database=file_uri(database), query={"mode": "ro", "uri": "true"})
     return url.render_as_string()
 
 
@@ -105,7 +105,7 @@ def _experiment_id(client: "MlflowClient", name: str, tracking_uri: str) -> str:
         reason = shorten(str(error).splitlines()[0], 200, placeholder=" ...")
         raise UsageError(f"the MLflow store {tracking_uri} does not answer: {reason}") from error
     if found is None:
-        raise UsageError(f"no experiment {name!r} in {tracking_uri}{nearest(name, names)}")
+        raise UsageError(f"no experiment {name!r} in {tracking_uri}; {nearest(name, names)}")
     return str(found.experiment_id)
 
 
@@ -133,6 +133,8 @@ def _row(run: "Run") -> dict[str, object] | None:
         "changed": tags.get("changed", "true") == "true",
         "gradient_masking": tags.get("gradient_masking") == "true",
         "finished": finished,
+        "properties": stated(tags),
+        "not_applicable": reasons(tags),
         "ended": run.info.end_time or run.info.start_time,
         **{name: value for name, value in run.data.metrics.items() if "/" in name},
     }

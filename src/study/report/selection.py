@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 
 import pandas as pd
 
-from study.errors import UsageError
+from study.errors import UsageError, nearest
 
 SUBJECT = ["dataset", "architecture"]
 IDENTITY = ["method", "dataset", "architecture", "seed", "safeguard"]
@@ -52,7 +51,7 @@ def select(runs: pd.DataFrame, filters: Filters) -> pd.DataFrame:
 def _refuse_unknown(tag: str, wanted: Iterable[str], known: set[str]) -> None:
     for value in wanted:
         if value not in known:
-            raise UsageError(f"--{tag}: no run has {tag} {value!r}{nearest(value, known)}")
+            raise UsageError(f"--{tag}: no run has {tag} {value!r}; {nearest(value, known)}")
 
 
 def newest(runs: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -67,12 +66,3 @@ def newest(runs: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     ordered = runs.sort_values(["finished", "ended"], ascending=False, kind="stable")
     current = ordered.drop_duplicates(IDENTITY)
     return current, int(runs["finished"].sum() - current["finished"].sum())
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a refusal: what may have been meant, or else what there is."""
-    names = sorted(known)
-    close = get_close_matches(name, names, n=3, cutoff=0.65)
-    if close:
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; there is {', '.join(names)}" if names else ""

@@ -9,22 +9,10 @@ from study.report import formats
 from study.report.comparison import Comparison, Figure, Row, Subject
 from study.report.properties import Property
 
-SHOWN = (
-    "accuracy",
-    "repair_rate",
-    "negative_flip_rate",
-    "attack_success_rate",
-    "margin_attack_success_rate",
-    "robust_accuracy",
-    "aaod",
-    "time",
-)
-"""What fits; the page and the CSV have the rest."""
-
 
 def show(comparison: Comparison, console: Console) -> None:
     """Print every subject's table, what could not be repaired and why, and how to read the marks."""
-    columns = [item for item in comparison.properties if item.key in SHOWN]
+    columns = [item for item in comparison.properties if item.summary]
     for subject in comparison.subjects:
         console.print(_table(subject, columns))
         for row in subject.rows:
@@ -34,8 +22,14 @@ def show(comparison: Comparison, console: Console) -> None:
         "[dim]Mean ± standard deviation over seeds (n); then the gain over the faulty model, + is better; "
         "then the published figure. [bold green]*[/] best of the column.[/]"
     )
-    if any(row.masked for subject in comparison.subjects for row in subject.rows):
-        console.print("[yellow]‡[/] [dim]gradient masking: trust the margin ASR, not the ASR[/]")
+    flattered = escape(formats.flattered(comparison.properties))
+    if flattered and any(row.masked for subject in comparison.subjects for row in subject.rows):
+        console.print(
+            f"[yellow]‡[/] [dim]gradient masking: outputs saturate, which flatters {flattered}; "
+            "trust the attacks without this mark[/]"
+        )
+    for item, reason in comparison.not_applicable:
+        console.print(formats.not_applicable(item, reason), markup=False, style="dim")
     if comparison.left_out:
         console.print(f"[dim]{formats.left_out(comparison.left_out)}[/]")
 
@@ -60,16 +54,20 @@ def _approach(row: Row) -> Text:
 
 def _cell(row: Row, item: Property) -> Text:
     figure = row.figures.get(item.key)
-    text = _number(row, item, figure) if figure else Text(row.word or formats.NOTHING, style="dim italic")
+    text = _number(row, item, figure) if figure else Text(_missing(row, item), style="dim italic")
     if row.published and item.key in row.published.figures:
         text.append(f"\npubl. {formats.value(row.published.figures[item.key], item.unit)}", style="cyan")
     return text
 
 
+def _missing(row: Row, item: Property) -> str:
+    return row.word or (formats.NOT_APPLICABLE if item.key in row.not_applicable else formats.NOTHING)
+
+
 def _number(row: Row, item: Property, figure: Figure) -> Text:
     text = Text(formats.value(figure.mean, item.unit), style="bold green" if figure.best else "")
     text.append("*" if figure.best else "")
-    if row.masked and item.key == "attack_success_rate":
+    if row.masked and item.maskable:
         text.append("‡", style="yellow")
     spread = formats.spread(figure, item.unit)
     text.append(f" {spread}" if spread else "", style="not bold dim")

@@ -1,12 +1,13 @@
-"""The trade-off plot: repair rate (up) against negative flip rate (right), one mark per approach. Geometry only."""
+"""The trade-off plot: what is repaired (up) against what is broken (right), one mark per approach. Geometry only."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from study.report.comparison import Row, Subject
+from study.report.comparison import Figure, Row, Subject
 from study.report.formats import value
 from study.report.labels import Box, Label, place
+from study.report.properties import Property
 
 WIDTH, HEIGHT = 400.0, 340.0
 FRAME = Box(44, 14, 388, 298)
@@ -42,6 +43,8 @@ class Plot:
     """All that the drawing needs. `losing` is the corner points of the region where accuracy falls, or empty."""
 
     subject: Subject
+    broken: Property
+    repaired: Property
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     marks: tuple[Mark, ...]
@@ -52,9 +55,10 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class _Scale:
-    """Rates to places: zero at `start`, the last tick at `end`."""
+class _Axis:
+    """A property's rates to places: zero at `start`, the last tick at `end`."""
 
+    item: Property
     step: float
     count: int
     start: float
@@ -71,36 +75,48 @@ class _Scale:
         rates = [self.step * index for index in range(self.count + 1)]
         return tuple(Tick(self(rate), f"{100 * rate:.6g}") for rate in rates)
 
+    def figure(self, row: Row) -> Figure:
+        return row.figures[self.item.key]
 
-def plot(subject: Subject) -> Plot | None:
-    """The plot of a subject, None where no approach has both rates."""
-    rows = [row for row in subject.rows if {"repair_rate", "negative_flip_rate"} <= row.figures.keys()]
+    def published(self, row: Row) -> float | None:
+        return row.published.figures.get(self.item.key) if row.published else None
+
+
+def plot(subject: Subject, properties: Sequence[Property]) -> Plot | None:
+    """The plot of a subject, None where no approach has both rates or no property has the role of one."""
+    # Of several with one role the first counts.
+    roles = {item.role: item for item in reversed(properties)}
+    repaired, broken = roles.get("repaired"), roles.get("broken")
+    if repaired is None or broken is None:
+        return None
+    rows = [row for row in subject.rows if {repaired.key, broken.key} <= row.figures.keys()]
     if not rows:
         return None
-    across = _scale([_reach(row, "negative_flip_rate") for row in rows], FRAME.left, FRAME.right)
-    upwards = _scale([_reach(row, "repair_rate") for row in rows], FRAME.bottom, FRAME.top)
-    return Plot(
-        subject, across.ticks(), upwards.ticks(), _marks(rows, across, upwards), _losing(subject, across, upwards)
-    )
+    across = _axis(broken, rows, FRAME.left, FRAME.right)
+    upwards = _axis(repaired, rows, FRAME.bottom, FRAME.top)
+    marks = _marks(rows, across, upwards)
+    losing = _losing(subject, roles.get("accuracy"), across, upwards)
+    return Plot(subject, broken, repaired, across.ticks(), upwards.ticks(), marks, losing)
 
 
-def _reach(row: Row, key: str) -> float:
-    """How far the axis must go for this row."""
-    figure = row.figures[key]
-    twin = row.published.figures.get(key, 0.0) if row.published else 0.0
-    return min(max(figure.mean + (figure.spread or 0.0), twin), 1.0)
-
-
-def _scale(reaches: Sequence[float], start: float, end: float) -> _Scale:
+def _axis(item: Property, rows: Sequence[Row], start: float, end: float) -> _Axis:
     """Four to eight steps of 1, 2 or 5 times a power of ten, with a little air beyond the furthest mark."""
+    reaches = [_reach(row, item) for row in rows]
     furthest = min(max(*reaches, 0.001) * 1.04, 1.0)
     power = 10.0 ** math.floor(math.log10(furthest / 4))
     step = next(power * factor for factor in (10, 5, 2, 1) if power * factor <= furthest / 3.5)
-    return _Scale(step, math.ceil(furthest / step - 1e-9), start, end)
+    return _Axis(item, step, math.ceil(furthest / step - 1e-9), start, end)
 
 
-def _marks(rows: Sequence[Row], across: _Scale, upwards: _Scale) -> tuple[Mark, ...]:
-    points = [(across(_mean(row, "negative_flip_rate")), upwards(_mean(row, "repair_rate"))) for row in rows]
+def _reach(row: Row, item: Property) -> float:
+    """How far the axis must go for this row."""
+    figure = row.figures[item.key]
+    twin = row.published.figures.get(item.key, 0.0) if row.published else 0.0
+    return min(max(figure.mean + (figure.spread or 0.0), twin), 1.0)
+
+
+def _marks(rows: Sequence[Row], across: _Axis, upwards: _Axis) -> tuple[Mark, ...]:
+    points = [(across(across.figure(row).mean), upwards(upwards.figure(row).mean)) for row in rows]
     twins = [_twin(row, across, upwards) for row in rows]
     spreads = [_spread(row, across, upwards) for row in rows]
     solid = [Box(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in [*points, *filter(None, twins)]]
@@ -110,45 +126,41 @@ def _marks(rows: Sequence[Row], across: _Scale, upwards: _Scale) -> tuple[Mark, 
             solid += [Box(left, y - 1, right, y + 1), Box(x - 1, top, x + 1, bottom)]
     labels = place(points, [LETTER * len(row.name) + 2 for row in rows], LINE, FRAME, solid)
     return tuple(
-        Mark(row, x, y, spread, label, twin, _title(row))
+        Mark(row, x, y, spread, label, twin, _title(row, across, upwards))
         for row, (x, y), spread, label, twin in zip(rows, points, spreads, labels, twins, strict=True)
     )
 
 
-def _mean(row: Row, key: str) -> float:
-    return row.figures[key].mean
+def _twin(row: Row, across: _Axis, upwards: _Axis) -> tuple[float, float] | None:
+    broken, repaired = across.published(row), upwards.published(row)
+    return None if broken is None or repaired is None else (across(broken), upwards(repaired))
 
 
-def _twin(row: Row, across: _Scale, upwards: _Scale) -> tuple[float, float] | None:
-    figures = row.published.figures if row.published else {}
-    if not {"repair_rate", "negative_flip_rate"} <= figures.keys():
-        return None
-    return across(figures["negative_flip_rate"]), upwards(figures["repair_rate"])
-
-
-def _spread(row: Row, across: _Scale, upwards: _Scale) -> tuple[float, float, float, float] | None:
-    flips, repairs = row.figures["negative_flip_rate"], row.figures["repair_rate"]
-    if flips.spread is None or repairs.spread is None:
+def _spread(row: Row, across: _Axis, upwards: _Axis) -> tuple[float, float, float, float] | None:
+    broken, repaired = across.figure(row), upwards.figure(row)
+    if broken.spread is None or repaired.spread is None:
         return None
     return (
-        across(flips.mean - flips.spread),
-        across(flips.mean + flips.spread),
-        upwards(repairs.mean + repairs.spread),
-        upwards(repairs.mean - repairs.spread),
+        across(broken.mean - broken.spread),
+        across(broken.mean + broken.spread),
+        upwards(repaired.mean + repaired.spread),
+        upwards(repaired.mean - repaired.spread),
     )
 
 
-def _title(row: Row) -> str:
-    repairs, flips = (value(_mean(row, key), "rate") for key in ("repair_rate", "negative_flip_rate"))
-    return f"{row.name}: repair rate {repairs} %, negative flips {flips} %"
+def _title(row: Row, across: _Axis, upwards: _Axis) -> str:
+    figures = (f"{axis.item.label} {value(axis.figure(row).mean, axis.item.unit)} %" for axis in (upwards, across))
+    return f"{row.name}: {', '.join(figures)}"
 
 
-def _losing(subject: Subject, across: _Scale, upwards: _Scale) -> tuple[tuple[float, float], ...]:
-    """Where accuracy falls: ACC_after - ACC_before = RR (1 - ACC_before) - NFR is negative."""
-    accuracy = subject.faulty.figures.get("accuracy")
-    if accuracy is None or accuracy.mean >= 1:
+def _losing(
+    subject: Subject, accuracy: Property | None, across: _Axis, upwards: _Axis
+) -> tuple[tuple[float, float], ...]:
+    """Where accuracy falls: accuracy_after - accuracy_before = repaired * (1 - accuracy_before) - broken < 0."""
+    before = subject.faulty.figures.get(accuracy.key) if accuracy else None
+    if before is None or before.mean >= 1:
         return ()
-    errors = 1 - accuracy.mean
+    errors = 1 - before.mean
     corner = (across(across.top), upwards(0))
     if upwards.top * errors >= across.top:
         return ((across(0), upwards(0)), (across(across.top), upwards(across.top / errors)), corner)

@@ -1,7 +1,5 @@
 """One report, top to bottom: read the store, choose the runs, compare, show, write."""
 
-import os
-import tempfile
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +8,7 @@ from study.errors import UsageError
 from study.report import page, runs, table, terminal
 from study.report.comparison import compare
 from study.report.selection import Filters, newest, select
+from study.storage.files import write_atomically
 
 
 def write(
@@ -35,23 +34,8 @@ def write(
     if console is not None:
         terminal.show(comparison, console)
     try:
-        output.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            _write_whole(output / name, text)
+            write_atomically(output / name, text)
     except OSError as error:
         raise UsageError(f"--output: cannot write to {output}: {error.strerror}") from error
     return output / "report.html"
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """All or nothing: whoever reads `path` finds the old text or the new one, never a part."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        # mkstemp makes files that only their owner may read; a report is to be shared.
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

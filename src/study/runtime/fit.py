@@ -1,58 +1,55 @@
-"""Running a Lightning module: one device, no files, curves kept in memory, and Ctrl-C let through."""
+"""Fitting a stage with Lightning: one device, no files, curves kept in memory, a deadline, and Ctrl-C let through."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-import sys
+import time
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as checked_dataclass
-from pytorch_lightning.callbacks import Timer, TQDMProgressBar
+from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
+from torch import Tensor
 
-from study.errors import BudgetExceeded, OutOfTime, UsageError
+from study.errors import BudgetExceeded, OutOfTime
+from study.runtime.hardware import Hardware
 
 Curve = list[tuple[int, float]]
 """Points (step, value) of one logged quantity."""
 
 
-@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
-class Hardware:
-    """Where and with what a job runs (conf/trainer).
+class Stage(pl.LightningModule):
+    """What one Trainer fits: a module that brings its own `train_dataloader` and its own limits.
 
-    threads: CPU threads of torch, a part of what determines a result; memory_gib: budget of the process, None without.
+    max_epochs: passes over the loader, max_steps: optimizer steps; -1: no such limit; steps_taken: gradient steps taken
+    in all fits so far.
     """
 
-    accelerator: Literal["cpu", "gpu"] = "cpu"
-    threads: Annotated[int, Field(ge=1, le=512)] | Literal["auto"] = "auto"
-    memory_gib: Annotated[float, Field(gt=0)] | None = None
-    progress: bool | Literal["auto"] = "auto"
+    max_epochs: int = -1
+    max_steps: int = -1
+    steps_taken: int = 0
 
-    @property
-    def device(self) -> torch.device:
-        """The torch device; raises UsageError for a GPU that is not there."""
-        if self.accelerator == "cpu":
-            return torch.device("cpu")
-        if not torch.cuda.is_available():
-            raise UsageError("trainer=gpu: torch sees no GPU on this machine; leave trainer out to run on the CPU")
-        return torch.device("cuda", 0)
+    def record(self, values: Mapping[str, float | Tensor], step: int) -> None:
+        """Add a point to the curve of each of `values`, at `step`."""
+        if self.logger is not None:
+            self.logger.log_metrics({name: float(value) for name, value in values.items()}, step)
 
-    @property
-    def shows_progress(self) -> bool:
-        """Whether to draw a progress bar: where somebody watches, unless it is set."""
-        return sys.stderr.isatty() if self.progress == "auto" else self.progress
+    def on_fit_start(self) -> None:
+        """Lightning leaves each submodule in the mode it is in: a network copied in eval mode would stay frozen."""
+        self.train()
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Splits deliver batches where the model is."""
+        return batch
 
 
 @dataclass
@@ -93,25 +90,30 @@ class MemoryBudget(pl.Callback):
             raise BudgetExceeded(f"held {resident:.1f} GiB of memory, over the budget of {self.gib:g}")
 
 
-def fit(
-    module: pl.LightningModule,
-    hardware: Hardware,
-    *,
-    loader: Iterable[Any],
-    curves: Curves,
-    epochs: int = -1,
-    steps: int = -1,
-    seconds: float | None = None,
-) -> None:
-    """Train `module` for `epochs` passes or `steps` batches over `loader` (-1: no such limit).
+class Deadline(pl.Callback):
+    """Stops a stage at a moment of `time.perf_counter`, after the batch that passes it and before any validation.
 
-    Raises BudgetExceeded after `seconds` of wall-clock time or over the memory budget, KeyboardInterrupt on Ctrl-C.
+    Lightning's own Timer lets the epoch end as usual, which may cost a pass over the validation split.
+    """
+
+    def __init__(self, moment: float) -> None:
+        self.moment = moment
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if time.perf_counter() >= self.moment:
+            raise OutOfTime("ran over its time budget")
+
+
+def fit(stage: Stage, hardware: Hardware, curves: Curves, deadline: float | None = None) -> None:
+    """Fit `stage` until its `max_epochs` or `max_steps`, or until it stops itself.
+
+    Raises OutOfTime at `deadline` (a moment of `time.perf_counter`), BudgetExceeded over the memory budget,
+    KeyboardInterrupt on Ctrl-C.
     """
     _quieten()
     callbacks: list[pl.Callback] = []
-    timer = Timer(timedelta(seconds=seconds), interval="step", verbose=False) if seconds is not None else None
-    if timer is not None:
-        callbacks.append(timer)
+    if deadline is not None:
+        callbacks.append(Deadline(deadline))
     if hardware.memory_gib is not None:
         callbacks.append(MemoryBudget(hardware.memory_gib))
     if hardware.shows_progress:
@@ -119,8 +121,8 @@ def fit(
     trainer = pl.Trainer(
         accelerator="gpu" if hardware.accelerator == "gpu" else "cpu",
         devices=1,
-        max_epochs=epochs,
-        max_steps=steps,
+        max_epochs=stage.max_epochs,
+        max_steps=stage.max_steps,
         logger=curves,
         callbacks=callbacks,
         log_every_n_steps=50,
@@ -133,15 +135,13 @@ def fit(
     )
     handler = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, train_dataloaders=loader)
+        trainer.fit(stage)
     except SystemExit as end:  # Lightning turns Ctrl-C into this, and ignores further ones
         raise KeyboardInterrupt from end
     finally:
         if handler is not None:
             _restore(handler)
-    module.to(hardware.device)  # Lightning takes it off a GPU at the end
-    if timer is not None and (timer.time_remaining() or 0.0) <= 0.0:
-        raise OutOfTime(f"ran over its time budget of {seconds:g} s")
+    stage.to(hardware.device)  # Lightning takes it off a GPU at the end
 
 
 def _restore(handler: Any) -> None:

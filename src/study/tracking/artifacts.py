@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,42 +21,36 @@ from torch import Tensor
 
 from study.data.module import DataModule
 from study.storage.files import new_folder
+from study.storage.models import save_model
+from study.tracking.finding import Finding
 from study.tracking.pictures import confusion, gallery
 
+REPAIRED = "repaired"
+"""Folder of the measured model."""
 PACKAGES = ("study", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "mlflow", "numpy")
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What the artifacts of a job are made from.
+def write_artifacts(
+    folder: Path, data: DataModule, finding: Finding, papers: Mapping[str, Any], pictures: Path
+) -> None:
+    """Fill a job's artifact folder; it takes its name when it is complete.
 
-    before, after: logits [N, C] of the faulty and the measured model on the test split, None where nothing was run;
-    repair_folder: where the repaired model is kept, None without one; keys: of the job, its repair and faulty model.
+    Args:
+        papers: values to write down, by the name of a .yaml or .json file: the configuration, the keys.
+        pictures: folder of those that the approach drew; it may be missing.
     """
-
-    data: DataModule
-    before: Tensor | None
-    after: Tensor | None
-    repair_folder: Path | None
-    config: Mapping[str, Any]
-    overrides: list[str]
-    keys: Mapping[str, str]
-
-
-def write_artifacts(folder: Path, evidence: Evidence) -> None:
-    """Fill a job's artifact folder; it takes its name when it is complete."""
     with new_folder(folder) as new:
-        (new / "config.yaml").write_text(yaml.safe_dump(dict(evidence.config), sort_keys=False))
-        (new / "overrides.yaml").write_text(yaml.safe_dump(evidence.overrides))
-        (new / "environment.json").write_text(json.dumps(environment(), indent=2))
-        keys = {**evidence.keys, "split": evidence.data.split_hash, "data": evidence.data.fingerprint}
-        (new / "keys.json").write_text(json.dumps(keys, indent=2))
-        if evidence.repair_folder is not None:
-            _copy_repair(evidence.repair_folder, new)
-        if evidence.before is not None:
-            after = evidence.before if evidence.after is None else evidence.after
-            _write_predictions(new / "predictions.parquet", evidence.data, evidence.before, after)
-            _draw(new, evidence.data, evidence.before.argmax(1).cpu(), after.argmax(1).cpu())
+        for name, values in {**papers, "environment.json": environment()}.items():
+            plain = json.dumps(values, indent=2) if name.endswith(".json") else yaml.safe_dump(values, sort_keys=False)
+            (new / name).write_text(plain)
+        if finding.model is not None:
+            (new / REPAIRED).mkdir()
+            save_model(finding.model, new / REPAIRED)
+            for picture in pictures.glob("*.png"):
+                shutil.copyfile(picture, new / picture.name)
+        if finding.before is not None and finding.after is not None:
+            _write_predictions(new / "predictions.parquet", data, finding.before, finding.after)
+            _draw(new, data, finding.before.argmax(1).cpu(), finding.after.argmax(1).cpu())
 
 
 def environment() -> dict[str, Any]:
@@ -88,15 +81,6 @@ def git_commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() or None
-
-
-def _copy_repair(source: Path, folder: Path) -> None:
-    """The repaired model, and the pictures that the approach drew."""
-    (folder / "repaired").mkdir()
-    for file in source.glob("model.*"):
-        shutil.copyfile(file, folder / "repaired" / file.name)
-    for picture in source.glob("*.png"):
-        shutil.copyfile(picture, folder / picture.name)
 
 
 def _write_predictions(path: Path, data: DataModule, before: Tensor, after: Tensor) -> None:

@@ -4,12 +4,12 @@ The three tables read here (experiments, runs, tags) have kept their columns sin
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 from study.errors import UsageError
+from study.storage.sqlite import BUSY_SECONDS, readable
 
 RECORDED = """
     SELECT tags.value, runs.start_time, runs.status FROM runs
@@ -17,8 +17,12 @@ RECORDED = """
     WHERE experiments.name = ? AND tags.key = 'key' AND runs.lifecycle_stage = 'active'
     AND runs.status IN ('FINISHED', 'FAILED')
 """
-BUSY_SECONDS = 20
-"""How long to wait for another process's write; MLflow's own value."""
+TAGS = """
+    SELECT runs.run_uuid, tags.key, tags.value FROM runs
+    JOIN experiments USING (experiment_id) JOIN tags USING (run_uuid)
+    WHERE experiments.name = ? AND runs.status = 'FINISHED' AND runs.lifecycle_stage = 'active'
+    ORDER BY runs.start_time DESC, runs.run_uuid
+"""
 
 
 def is_finished(database: Path, experiment: str, key: str) -> bool:
@@ -44,6 +48,14 @@ def experiment_id(database: Path, experiment: str) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
+def tags(database: Path, experiment: str) -> list[dict[str, str]]:
+    """The tags of every FINISHED run, newest run first."""
+    runs: defaultdict[object, dict[str, str]] = defaultdict(dict)
+    for run, key, value in _rows(database, TAGS, experiment):
+        runs[run][str(key)] = str(value)
+    return list(runs.values())
+
+
 def relocate(database: Path, old: str, new: str) -> None:
     """Point all experiments and runs whose artifacts were under `old` to `new`: the folder was moved."""
     with closing(sqlite3.connect(database, timeout=BUSY_SECONDS)) as connection, connection:
@@ -58,7 +70,7 @@ def _rows(database: Path, query: str, *values: str) -> list[tuple[object, ...]]:
     """The rows of a query, none where the store or its tables have not been made yet; nothing is ever created."""
     if not database.is_file():
         return []
-    with _readable(database) as connection:
+    with readable(database) as connection:
         try:
             return connection.execute(query, values).fetchall()
         except sqlite3.OperationalError as error:
@@ -67,10 +79,3 @@ def _rows(database: Path, query: str, *values: str) -> list[tuple[object, ...]]:
             raise UsageError(f"{database} cannot be read as an MLflow store: {error}") from error
         except sqlite3.DatabaseError as error:
             raise UsageError(f"{database} is not an MLflow store: {error}") from error
-
-
-@contextmanager
-def _readable(database: Path) -> Iterator[sqlite3.Connection]:
-    name = f"file:{quote(str(database))}?mode=ro"
-    with closing(sqlite3.connect(name, uri=True, timeout=BUSY_SECONDS)) as connection:
-        yield connection

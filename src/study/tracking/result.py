@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,9 +10,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from study.errors import UsageError
+from study.metrics.description import Description
 from study.storage.files import write_atomically
 
-SCHEMA = 1
+SCHEMA = 2
+"""2: `properties` and `not_applicable`; files of schema 1 are read as if nothing were stated there."""
 RESULT, ARTIFACTS = "result.json", "artifacts"
 
 Curve = list[tuple[int, float]]
@@ -29,6 +32,9 @@ class Result:
         status: FINISHED for every outcome, FAILED for an exception.
         tags, params: Text; params are the resolved configuration, flattened with dots.
         metrics: Rates in [0, 1], seconds, MiB. NaN is kept, infinity is left out (MLflow would store 1.8e308).
+        properties: What the metrics say about themselves: of `before/NAME`, `after/NAME` and `gain/NAME` under NAME, of
+            any other metric under its whole name (`time/repair`); in the order in which they are to be shown.
+        not_applicable: By the same names, why a metric has no value.
         curves: What the stages logged, per name the points (step, value).
         started, ended: Seconds since 1970.
     """
@@ -43,6 +49,8 @@ class Result:
     curves: dict[str, Curve]
     started: float
     ended: float
+    properties: dict[str, Description] = field(default_factory=dict)
+    not_applicable: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -62,7 +70,7 @@ class Result:
 
         Raises:
             FileNotFoundError: The job has not ended.
-            UsageError: The file is damaged or of another version.
+            UsageError: The file is damaged or of a later version.
         """
         path = folder / RESULT
         try:
@@ -71,7 +79,7 @@ class Result:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise UsageError(f"{path} is not a result file: {place + ': ' if place else ''}{first['msg']}") from error
-        if result.schema != SCHEMA:
+        if result.schema not in range(1, SCHEMA + 1):
             raise UsageError(f"{path} has schema {result.schema}, and this version of study reads schema {SCHEMA}")
         return result
 

@@ -9,15 +9,16 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from types import FrameType
 
 from study.errors import UsageError
+from study.metrics.description import Description
 from study.storage import paths
-from study.tracking.database import experiment_id
+from study.tracking import database
+from study.tracking.run import stated
 from study.tracking.store import Store
-from study.tracking.view import TAGS, link
+from study.tracking.view import link, views
 
 HOST = "127.0.0.1"
 FIRST_PORT, TRIED_PORTS = 5000, 50
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if sentence := store.moved():
         print(f"Pictures and models will be missing: {sentence}")
-    return _serve(command, address, found, paths.mlruns() / "server.log")
+    return _serve(command, address, found, _views(store))
 
 
 def _prepare(store: Store, port: int | None) -> tuple[list[str], str, str]:
@@ -52,7 +53,7 @@ def _prepare(store: Store, port: int | None) -> tuple[list[str], str, str]:
     """
     if store.database is None or not store.database.is_file():
         raise UsageError(f"no MLflow store at {store.database} yet: `make study` makes one, or any job does")
-    found = experiment_id(store.database, store.experiment)
+    found = database.experiment_id(store.database, store.experiment)
     if found is None:
         raise UsageError(f"no experiment {store.experiment!r} in {store.database} yet: `make study` makes one")
     chosen = free_port() if port is None else port
@@ -64,10 +65,20 @@ def _prepare(store: Store, port: int | None) -> tuple[list[str], str, str]:
     return command, f"http://{HOST}:{chosen}", found
 
 
-def _serve(command: list[str], address: str, experiment: str, log: Path) -> int:
+def _views(store: Store) -> dict[str, str]:
+    """Views of all that the store's runs state, none where they state nothing."""
+    runs = database.tags(store.database, store.experiment) if store.database else []
+    properties: dict[str, Description] = {}
+    for tags in reversed(runs):  # what the newest run states comes last and counts
+        properties |= stated(tags)
+    return views(properties) if properties else {}
+
+
+def _serve(command: list[str], address: str, experiment: str, ready: Mapping[str, str]) -> int:
     """Run the server until it ends, or until Ctrl-C or SIGTERM, which stop it with all its workers."""
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored where a shell starts this in the background
         signal.signal(number, _interrupt)
+    log = paths.mlruns() / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
             command, env=os.environ | ENVIRONMENT, stdout=output, stderr=output, start_new_session=True
@@ -77,7 +88,7 @@ def _serve(command: list[str], address: str, experiment: str, log: Path) -> int:
         if not _answers(address, server):
             print(f"MLflow's server did not start: {log} says why", file=sys.stderr)
             return 1
-        _write_views(address, experiment)
+        _write_views(address, experiment, ready)
         print(f"  by method, averaged over seeds: {link(address, experiment, 'by_method')}")
         print(f"  the same as charts:             {link(address, experiment, 'by_method', charts=True)}")
         print(f"  every run:                      {link(address, experiment, 'runs')}")
@@ -117,9 +128,9 @@ def _answers(address: str, server: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _write_views(address: str, experiment: str) -> None:
+def _write_views(address: str, experiment: str, ready: Mapping[str, str]) -> None:
     """Bring the views of an older store up to date, over the server's own interface."""
-    for name, value in TAGS.items():
+    for name, value in ready.items():
         body = json.dumps({"experiment_id": experiment, "key": name, "value": value}).encode()
         request = urllib.request.Request(
             f"{address}/api/2.0/mlflow/experiments/set-experiment-tag", body, {"Content-Type": "application/json"}

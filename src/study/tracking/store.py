@@ -24,8 +24,8 @@ from study.storage import paths
 from study.storage.files import locked
 from study.tracking import database
 from study.tracking.result import ARTIFACTS, Result
-from study.tracking.run import milliseconds, write_run
-from study.tracking.view import TAGS
+from study.tracking.run import milliseconds, stated, statements, write_run
+from study.tracking.view import shows_more, views
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -120,7 +120,7 @@ class Store:
             if sentence := self.moved():
                 raise UsageError(sentence)
             try:
-                experiment_id = self._experiment_id()
+                experiment_id = self._experiment_id(result)
                 older = self._older(experiment_id, result, force)
                 return older or write_run(self._client, experiment_id, result, folder / ARTIFACTS)
             except (MlflowException, OSError) as error:
@@ -140,21 +140,25 @@ class Store:
         with locked(self.database.parent / ".lock") if self.database else nullcontext():
             yield
 
-    def _experiment_id(self) -> str:
-        """The experiment, created with its ready-made views where it is missing."""
+    def _experiment_id(self, result: Result) -> str:
+        """The experiment, created where it is missing, with ready-made views of what the result states."""
         from mlflow.exceptions import MlflowException
 
+        ready = views(stated(statements(result.properties, result.not_applicable)))
         found = self._client.get_experiment_by_name(self.experiment)
         if found is None:
             location = str(self.artifacts) if self.artifacts else None
             try:
-                return str(self._client.create_experiment(self.experiment, location, TAGS))
+                return str(self._client.create_experiment(self.experiment, location, ready))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
                 found = self._client.get_experiment_by_name(self.experiment)  # another process was faster
         if found is None or found.lifecycle_stage != "active":
             raise UsageError(f"tracking.experiment={self.experiment} was deleted in {self.uri}: restore or rename it")
+        if shows_more(ready, found.tags):
+            for name, value in ready.items():
+                self._client.set_experiment_tag(found.experiment_id, name, value)
         return str(found.experiment_id)
 
     def _older(self, experiment_id: str, result: Result, force: bool) -> str | None:

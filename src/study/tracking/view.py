@@ -4,38 +4,78 @@ The format is internal to MLflow, so nothing but the convenience of the link dep
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from study.metrics.description import Description
+
 PREFIX = "mlflow.sharedViewState."
 RUN_NAME, CREATED = "attributes.`Run Name`", "runDateAndNestInfo"
-WIDTHS = {
-    "tags.`outcome`": 92,
-    "metrics.`after/accuracy`": 104,
-    "metrics.`after/repair_rate`": 122,
-    "metrics.`after/negative_flip_rate`": 110,
-    "metrics.`time/repair`": 90,
-    "metrics.`gain/accuracy`": 104,
-    "metrics.`after/attack_success_rate`": 165,
-    "metrics.`after/margin_attack_success_rate`": 215,
-}
-"""Columns from left to right, in pixels: the first five fit beside MLflow's own panels on a small screen."""
+OUTCOME, OUTCOME_WIDTH = "tags.`outcome`", 92
+LETTER, PADDING = 6.6, 12
+"""Pixels of a letter of a column's name, and beside the name."""
+LEADING, OTHERS = (90, 116), (90, 215)
+"""Least and largest width. The leading ones are narrow: with the outcome, five fit beside MLflow's own panels."""
 
 
-def _view(group_by: tuple[str, ...]) -> str:
+def views(properties: Mapping[str, Description]) -> dict[str, str]:
+    """Tags of an experiment that hold two views of these metrics: `by_method`, averaged over seeds, and `runs`.
+
+    Metrics with a role in the trade-off come first, then the gain in accuracy, then the others.
+    """
+    shown = {name: text for name, text in properties.items() if text.summary}
+    leading = [_after(name) for name, text in shown.items() if text.role]
+    leading += [f"gain/{name}" for name, text in shown.items() if text.role == "accuracy"]
+    others = [_after(name) for name, text in shown.items() if not text.role]
+    widths = {_column(name): _width(name, *LEADING) for name in leading}
+    widths |= {_column(name): _width(name, *OTHERS) for name in others}
+    repaired = [_column(_after(name)) for name, text in shown.items() if text.role == "repaired"]
+    order = next(iter([*repaired, *widths]), "attributes.start_time")
+    columns = {OUTCOME: OUTCOME_WIDTH, **widths}
+    groups: dict[str, tuple[str, ...]] = {"by_method": ("method", "dataset"), "runs": ()}
+    return {f"{PREFIX}{name}": _view(columns, order, group_by) for name, group_by in groups.items()}
+
+
+def shows_more(ready: Mapping[str, str], present: Mapping[str, str]) -> bool:
+    """Whether views have all columns of those that are present among an experiment's tags, and further ones."""
+    try:
+        return any(_columns(value) > _columns(present[name]) for name, value in ready.items())
+    except (KeyError, ValueError):  # there are none, or of another version of MLflow
+        return True
+
+
+def _columns(view: str) -> set[str]:
+    return set(json.loads(view)["selectedColumns"])
+
+
+def _after(name: str) -> str:
+    """The metric that holds a property after the repair; a name with a slash is that of a metric itself."""
+    return name if "/" in name else f"after/{name}"
+
+
+def _column(metric: str) -> str:
+    return f"metrics.`{metric}`"
+
+
+def _width(metric: str, least: int, largest: int) -> int:
+    return min(max(round(LETTER * len(metric)) + PADDING, least), largest)
+
+
+def _view(columns: Mapping[str, int], order: str, group_by: tuple[str, ...]) -> str:
     """The state of a view as MLflow's UI stores it; grouped runs are averaged."""
     groups = [{"mode": "tag", "groupByData": tag} for tag in group_by]
     state: dict[str, Any] = {
         "searchFilter": "",
-        "orderByKey": "metrics.`after/repair_rate`",
+        "orderByKey": order,
         "orderByAsc": False,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": list(WIDTHS),
-        "columnOrder": [RUN_NAME, CREATED, *WIDTHS],
-        "columnWidths": {RUN_NAME: 310 if groups else 220, CREATED: 40, **WIDTHS},
+        "selectedColumns": list(columns),
+        "columnOrder": [RUN_NAME, CREATED, *columns],
+        "columnWidths": {RUN_NAME: 310 if groups else 220, CREATED: 40, **columns},
         "groupBy": {"aggregateFunction": "average", "groupByKeys": groups} if groups else None,
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
@@ -52,10 +92,6 @@ def _view(group_by: tuple[str, ...]) -> str:
         "globalLineChartConfig": {},
     }
     return json.dumps(state)
-
-
-TAGS = {f"{PREFIX}by_method": _view(("method", "dataset")), f"{PREFIX}runs": _view(())}
-"""Tags of an experiment that hold the views."""
 
 
 def link(address: str, experiment_id: str, name: str, *, charts: bool = False) -> str:

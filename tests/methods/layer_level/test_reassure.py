@@ -11,20 +11,23 @@ from torch import Tensor, nn
 
 from study.data.split import Split
 from study.errors import NotApplicable, UsageError
-from study.methods.layer_level.reassure import Patch, Reassure, largest_excess
+from study.methods.layer_level.reassure import Patch, Reassure
 from study.models.patch_network import PatchNetwork
-from study.parts.network.linear_regions import PiecewiseLinear, Region
+from study.models.piecewise_linear import PiecewiseLinear
+from study.parts.network.linear_regions import Region, largest_excess
 from study.problem.prediction import predict, right
-from study.problem.problem import Problem, TaskSpec
+from study.problem.problem import Problem
 from study.problem.recipe import Recipe
-from study.repair.run import Repair, repair
+from study.problem.task import TaskSpec
+from study.repair.run import RepairResult
 from study.storage.models import load_model, save_model, weights_hash
 from tests.models.heads import LOWER, UPPER, network, points
-from tests.problems import HARDWARE, digits_problem
+from tests.problems import digits_problem
+from tests.repairs import finished
 
 
-def repaired(problem: Problem, **options: Any) -> tuple[PatchNetwork, Repair]:
-    result = repair(Reassure(**options), problem, HARDWARE)
+def repaired(problem: Problem, **options: Any) -> tuple[PatchNetwork, RepairResult]:
+    result = finished(Reassure(**options), problem)
     assert result.outcome == "repaired", result.reason
     assert isinstance(result.model, PatchNetwork)
     return result.model, result
@@ -216,10 +219,10 @@ def test_so_many_inputs_are_patched_the_same_ones_each_time(options: dict[str, i
     assert weights_hash(models[0]) == weights_hash(models[1])
 
 
-def test_an_explicit_box_bounds_the_region() -> None:
+def test_explicit_bounds_confine_the_region() -> None:
     problem = mislabelled(3)
-    narrow, _ = repaired(problem, box=(-0.01, 0.01))
-    wide, _ = repaired(problem, box=(-50.0, 50.0))
+    narrow, _ = repaired(problem, bounds=(-0.01, 0.01))
+    wide, _ = repaired(problem, bounds=(-50.0, 50.0))
     assert bool((narrow.shifts.abs().amax(1) <= wide.shifts.abs().amax(1) + 1e-9).all())
     assert bool((narrow.shifts.abs().amax(1) < wide.shifts.abs().amax(1)).any())
 

@@ -11,15 +11,27 @@ from torch import Tensor, nn
 from study.data.split import Batch, Chained, Split
 from study.errors import NotApplicable
 from study.methods.model_level import deeprepair
-from study.methods.model_level.deeprepair import DeepRepair
-from study.parts.augmentation.augmix import REPLACE, apply_chains, draw_chains, draw_mix, mix, to_float, to_uint8
-from study.parts.augmentation.mixing import consistency_loss
+from study.methods.model_level.deeprepair import DeepRepair, StyledViews
+from study.parts.augmentation.augmix import (
+    OPERATORS,
+    REPLACE,
+    apply_chains,
+    draw_chains,
+    draw_mix,
+    mix,
+    to_float,
+    to_uint8,
+)
+from study.parts.augmentation.styled_copies import StyledCopies
 from study.parts.training import mixed_training
+from study.parts.training.consistency import consistency_loss
+from study.parts.training.mixed_training import MixedTraining
 from study.problem.prediction import predict
 from study.problem.problem import Problem
-from study.repair.run import Repair, repair
+from study.repair.run import RepairResult
 from tests.networks import TinyNet
-from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of, same, with_passing_spoilt
+from tests.problems import build, digits_problem, digits_splits, problem_of, same, with_passing_spoilt
+from tests.repairs import finished
 
 GENTLE = {"epochs": 6, "severity": 1.0, "batch_size": 16}
 
@@ -29,14 +41,26 @@ def problem() -> Problem:
     return digits_problem()
 
 
-def begun(problem: Problem, **options: Any) -> DeepRepair:
-    approach = DeepRepair(**options)
-    approach.begin(problem)
-    return approach
+def begun(problem: Problem, **options: Any) -> MixedTraining:
+    """The training that a repair yields, not yet fitted."""
+    training = next(DeepRepair(**options).repair(problem))
+    assert isinstance(training, MixedTraining)
+    return training
 
 
-def run(problem: Problem, **options: Any) -> Repair:
-    return repair(DeepRepair(**(GENTLE | options)), problem, HARDWARE)
+def views_of(training: MixedTraining) -> StyledViews:
+    assert isinstance(training.views, StyledViews)
+    return training.views
+
+
+def copies_of(problem: Problem, **options: Any) -> StyledCopies:
+    copies = views_of(begun(problem, **options)).copies
+    assert copies is not None
+    return copies
+
+
+def run(problem: Problem, **options: Any) -> RepairResult:
+    return finished(DeepRepair(**(GENTLE | options)), problem)
 
 
 def batch_of(problem: Problem, count: int = 200) -> Batch:
@@ -48,7 +72,7 @@ def test_it_repairs_failing_inputs(problem: Problem, operator: str) -> None:
     result = run(problem, operator=operator)
     assert result.outcome == "repaired"
     assert result.costs["repair_set_fixed"] > 0.1
-    assert result.costs["references"] == (0 if operator == "none" else len(begun(problem).references))
+    assert result.costs["references"] == (0 if operator == "none" else len(copies_of(problem).references))
     assert set(result.curves) == {"validation/accuracy", "validation/loss", "repair/fixed"}
 
 
@@ -67,34 +91,34 @@ def test_no_epoch_leaves_the_model_as_it_is(problem: Problem) -> None:
 
 
 def test_references_are_failing_inputs_up_to_five_a_class(problem: Problem) -> None:
-    approach = begun(problem)
+    references = copies_of(problem).references
     labels = problem.repair_set.labels[problem.failing]
     counts = torch.bincount(labels, minlength=10).clamp(max=5)
-    assert torch.equal(torch.bincount(approach.references.labels, minlength=10), counts)
+    assert torch.equal(torch.bincount(references.labels, minlength=10), counts)
     failing = problem.repair_set.tensors().inputs[problem.failing].flatten(1)
-    assert torch.cdist(approach.references.tensors().inputs.flatten(1), failing).amin(1).max() == 0
+    assert torch.cdist(references.tensors().inputs.flatten(1), failing).amin(1).max() == 0
 
 
 def test_every_training_image_has_a_copy_in_the_style_of_a_reference_of_any_class(problem: Problem) -> None:
-    approach = begun(problem)
-    assert approach.stored is not None and approach.stored.dtype == torch.uint8
-    assert approach.stored.shape == problem.train.tensors().inputs.shape
-    assert set(approach.choice.tolist()) == set(range(len(approach.references)))
-    assert (approach.references.labels[approach.choice] != problem.train.labels).float().mean() > 0.5
-    again = begun(problem)
-    assert again.stored is not None and torch.equal(approach.stored, again.stored)
-    other = begun(dataclasses.replace(problem, seed=1))
-    assert other.stored is not None and not torch.equal(approach.stored, other.stored)
-    own = begun(problem, alpha=0)
+    copies = copies_of(problem)
+    assert copies.stored is not None and copies.stored.dtype == torch.uint8
+    assert copies.stored.shape == problem.train.tensors().inputs.shape
+    assert set(copies.choice.tolist()) == set(range(len(copies.references)))
+    assert (copies.references.labels[copies.choice] != problem.train.labels).float().mean() > 0.5
+    again = copies_of(problem)
+    assert again.stored is not None and torch.equal(copies.stored, again.stored)
+    other = copies_of(dataclasses.replace(problem, seed=1))
+    assert other.stored is not None and not torch.equal(copies.stored, other.stored)
+    own = copies_of(problem, alpha=0)
     assert own.stored is not None and torch.equal(own.stored, to_uint8(problem.train.tensors().inputs))
 
 
 def test_copies_of_images_in_files_are_made_when_they_are_read(problem: Problem) -> None:
     inputs = Chained([problem.train.tensors().inputs])
-    lazy = begun(dataclasses.replace(problem, train=Split("train", inputs, problem.train.labels)))
+    lazy = copies_of(dataclasses.replace(problem, train=Split("train", inputs, problem.train.labels)))
     assert lazy.stored is None
     batch = batch_of(problem)
-    assert (lazy.copies(batch) - begun(problem).copies(batch)).abs().max() <= 1 / 255 + 1e-6
+    assert (lazy(batch) - copies_of(problem)(batch)).abs().max() <= 1 / 255 + 1e-6
 
 
 def test_no_failing_input_enters_the_cross_entropy(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,19 +147,25 @@ def test_without_style_views_are_those_of_augmix(problem: Problem) -> None:
     both = batch.inputs.repeat(2, 1, 1, 1)
     chains = to_float(apply_chains(to_uint8(both).repeat(3, 1, 1, 1), draw_chains(3 * len(both), random)))
     expected = mix(both, chains.view(3, *both.shape), *draw_mix(len(both), 3, random))
-    assert torch.equal(begun(problem, operator="none").views(batch, batch.inputs, nn.Identity()), expected)
+    assert torch.equal(views_of(begun(problem, operator="none"))(batch, batch.inputs, nn.Identity()), expected)
 
 
-def only_style(approach: DeepRepair) -> DeepRepair:
-    approach.mixing = dataclasses.replace(approach.mixing, operators=(REPLACE,))
-    return approach
+def only_style(views: StyledViews) -> StyledViews:
+    return dataclasses.replace(views, mixing=dataclasses.replace(views.mixing, operators=(REPLACE,)))
+
+
+def test_a_chain_starts_from_a_copy_only_with_style(problem: Problem) -> None:
+    assert views_of(begun(problem)).mixing.operators == (*OPERATORS, REPLACE)
+    plain = views_of(begun(problem, operator="none"))
+    assert plain.copies is None and plain.mixing.operators == OPERATORS
 
 
 def test_with_style_alone_a_view_lies_between_the_image_and_its_copy(problem: Problem) -> None:
-    approach = only_style(begun(problem))
+    make_views = only_style(views_of(begun(problem)))
     clean = to_float(to_uint8(batch_of(problem).inputs))
-    styled = approach.copies(batch_of(problem))
-    views = approach.views(batch_of(problem), clean, nn.Identity()).view(2, *clean.shape)
+    assert make_views.copies is not None
+    styled = make_views.copies(batch_of(problem))
+    views = make_views(batch_of(problem), clean, nn.Identity()).view(2, *clean.shape)
     for view in views:
         way, whole = (view - clean).flatten(1), (styled - clean).flatten(1)
         share = (way * whole).sum(1) / whole.square().sum(1).clamp(min=1e-12)
@@ -146,15 +176,15 @@ def test_with_style_alone_a_view_lies_between_the_image_and_its_copy(problem: Pr
 
 def test_an_image_and_its_copy_are_cropped_alike(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = dataclasses.replace(problem.recipe, augmentation="crop_flip")
-    approach = only_style(begun(dataclasses.replace(problem, recipe=recipe)))
+    training = begun(dataclasses.replace(problem, recipe=recipe))
     batch = batch_of(problem)
     grey = batch._replace(inputs=to_float(to_uint8(batch.inputs)))
-    monkeypatch.setattr(approach, "copies", lambda batch: batch.inputs)
+    training.views = dataclasses.replace(only_style(views_of(training)), copies=lambda batch: batch.inputs)
     seen: list[Tensor] = []
     monkeypatch.setattr(
         mixed_training, "consistency_loss", lambda model, clean, views, *_: seen.extend([clean, *views.chunk(2)])
     )
-    approach.loss(grey)
+    training.loss(grey)
     clean, first, second = seen
     assert not torch.equal(clean, grey.inputs)
     torch.testing.assert_close(first, clean, atol=1e-5, rtol=0)
@@ -162,32 +192,32 @@ def test_an_image_and_its_copy_are_cropped_alike(problem: Problem, monkeypatch: 
 
 
 def test_views_cost_nothing_where_they_agree_and_at_most_log_three(problem: Problem) -> None:
-    approach = begun(problem, jsd_weight=1)
+    training = begun(problem, jsd_weight=1)
     batch = batch_of(problem)
     plain = begun(problem, jsd_weight=0).loss(batch)
-    torch.testing.assert_close(plain, nn.functional.cross_entropy(approach.model(batch.inputs), batch.labels))
-    equal = consistency_loss(approach.model, batch.inputs, batch.inputs.repeat(2, 1, 1, 1), batch.labels, 1)
+    torch.testing.assert_close(plain, nn.functional.cross_entropy(training.model(batch.inputs), batch.labels))
+    equal = consistency_loss(training.model, batch.inputs, batch.inputs.repeat(2, 1, 1, 1), batch.labels, 1)
     torch.testing.assert_close(equal, plain)
-    assert 0 < approach.loss(batch) - plain <= math.log(3)
+    assert 0 < training.loss(batch) - plain <= math.log(3)
 
 
 def test_an_epoch_is_the_same_share_of_the_training_set(problem: Problem) -> None:
-    approach = begun(problem, train_fraction=0.25)
-    assert len(approach.data) == 200 and approach.stored is not None and len(approach.stored) == 200
-    loader = approach.batches()
-    epochs = [torch.cat([batch.indices for batch in loader]) for _ in range(2)]
+    training = begun(problem, train_fraction=0.25)
+    copies = views_of(training).copies
+    assert copies is not None and len(copies.split) == 200 and copies.stored is not None and len(copies.stored) == 200
+    epochs = [torch.cat([batch.indices for batch in training.batches]) for _ in range(2)]
     assert len(epochs[0].unique()) == 200 and not torch.equal(*epochs)
 
 
 def test_the_epoch_with_the_best_validation_accuracy_is_kept_ties_by_failing_inputs(problem: Problem) -> None:
-    approach = begun(problem)
+    training, random = begun(problem), problem.stream("mixes")
     scores, rights = [], []
     for _ in range(12):
         with torch.no_grad():
-            for parameter in approach.model.parameters():
-                parameter.mul_(1 + 0.1 * torch.rand(parameter.shape, generator=approach.mixes))
-        scores.append(approach.select(0))
-        logits = predict(approach.model, problem.validation)
+            for parameter in training.model.parameters():
+                parameter.mul_(1 + 0.1 * torch.rand(parameter.shape, generator=random))
+        scores.append(training.score())
+        logits = predict(training.model, problem.validation)
         rights.append(int((logits.argmax(1) == problem.validation.labels).sum()))
     best = max(range(12), key=scores.__getitem__)
     assert rights[best] == max(rights)
@@ -215,14 +245,14 @@ def test_what_it_cannot_work_on_is_said(problem: Problem) -> None:
 
 def test_one_failing_input_all_of_one_class_identical_images_and_a_large_batch(problem: Problem) -> None:
     first = dataclasses.replace(problem, failing=problem.failing[:1])
-    assert len(begun(first).references) == 1
+    assert len(copies_of(first).references) == 1
     labels = problem.repair_set.labels[problem.failing]
     one_class = dataclasses.replace(problem, failing=problem.failing[labels == labels.mode().values])
     assert run(one_class, epochs=1).outcome in ("repaired", "failure")
     inputs = problem.repair_set.tensors().inputs.clone()
     inputs[problem.failing] = inputs[problem.failing[0]].clone()
     identical = dataclasses.replace(problem, repair_set=Split("repair", inputs, problem.repair_set.labels))
-    assert len(begun(identical).references) == len(labels.unique())
+    assert len(copies_of(identical).references) == len(labels.unique())
     assert run(problem, batch_size=100_000, epochs=2).costs["steps"] == 2
 
 
@@ -233,9 +263,9 @@ def test_it_repeats_under_a_seed(problem: Problem) -> None:
 
 
 def test_pictures_show_references_and_copies(problem: Problem) -> None:
-    pictures = begun(problem).pictures()
+    pictures = run(problem, epochs=1).pictures
     assert set(pictures) == {"references", "copies"}
     (axes,) = pictures["copies"].axes
     captions = [label.get_text() for label in axes.get_yticklabels()]
     assert captions == ["training image", "its reference", "styled copy", "mixed view"]
-    assert begun(problem, operator="none").pictures() == {}
+    assert run(problem, operator="none", epochs=1).pictures == {}

@@ -13,19 +13,26 @@ from torch.nn import functional
 from study.data.split import joined
 from study.errors import UsageError
 from study.methods.model_level.finetune import Finetune
+from study.parts.training.fine_tuning import FineTuning
 from study.parts.training.schedule import over_steps
 from study.problem.prediction import right
-from study.repair.run import repair
-from study.runtime.fit import Curves, fit
+from study.problem.problem import Problem
 from study.storage.models import weights_hash
-from tests.problems import HARDWARE, RECIPE, digits_problem, digits_splits
+from tests.problems import RECIPE, digits_problem, digits_splits
+from tests.repairs import finished, fitted
 
 
-def fitted(**options: Any) -> Finetune:
-    approach = Finetune(**options)
-    approach.begin(digits_problem())
-    fit(approach, HARDWARE, loader=approach.batches(), curves=Curves(), epochs=approach.epochs, steps=approach.steps)
-    return approach
+def training_of(problem: Problem, **options: Any) -> FineTuning:
+    """The one training that the approach yields."""
+    training = next(Finetune(**options).repair(problem))
+    assert isinstance(training, FineTuning)
+    return training
+
+
+def trained(**options: Any) -> FineTuning:
+    training = training_of(digits_problem(), **options)
+    fitted(training)
+    return training
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
@@ -40,18 +47,17 @@ def test_equals_a_bare_training_loop(schedule: Any) -> None:
         optimizer.zero_grad()
         functional.cross_entropy(model(batch.inputs), batch.labels).backward()
         optimizer.step()
-    ours = fitted(epochs=2, schedule=schedule)
+    ours = trained(epochs=2, schedule=schedule)
     assert weights_hash(ours.model) == weights_hash(model)
-    assert ours.costs()["steps"] == 2 * len(loader)
+    assert ours.steps_taken == 2 * len(loader)
 
 
 @pytest.mark.parametrize("data", ["train", "train_and_repair", "train_and_failing"])
 def test_trains_on_what_it_is_told_to(data: Any) -> None:
     problem = digits_problem()
-    approach = Finetune(data=data)
-    approach.begin(problem)
+    training = training_of(problem, data=data)
     added = {"train": 0, "train_and_repair": 400, "train_and_failing": len(problem.failing)}[data]
-    drawn = torch.cat([batch.labels for batch in approach.batches()])
+    drawn = torch.cat([batch.labels for batch in training.train_dataloader()])
     assert len(drawn) == 800 + added
     expected = torch.bincount(problem.train.labels, minlength=10)
     if data == "train_and_failing":
@@ -62,13 +68,13 @@ def test_trains_on_what_it_is_told_to(data: Any) -> None:
 
 @pytest.mark.parametrize("steps", [7, 50])
 def test_a_budget_of_steps_replaces_epochs_and_ends_the_cosine(steps: int) -> None:
-    approach = fitted(steps=steps)
-    assert approach.costs()["steps"] == steps
-    assert approach.lr_schedulers().get_last_lr()[0] == pytest.approx(0, abs=1e-9)  # type: ignore[union-attr]
+    training = trained(steps=steps)
+    assert training.steps_taken == steps
+    assert training.lr_schedulers().get_last_lr()[0] == pytest.approx(0, abs=1e-9)  # type: ignore[union-attr]
 
 
 def test_a_budget_of_seconds_ends_with_a_result() -> None:
-    result = repair(Finetune(seconds=0.4, epochs=0), digits_problem(), HARDWARE)
+    result = finished(Finetune(seconds=0.4, epochs=0))
     assert result.outcome == "repaired"
     assert 0.4 <= result.seconds < 5
     with pytest.raises(UsageError, match="steps"):
@@ -77,9 +83,7 @@ def test_a_budget_of_seconds_ends_with_a_result() -> None:
 
 def test_rates_follow_from_recipe_and_schedule() -> None:
     def peak(problem: Any, **options: Any) -> float:
-        approach = Finetune(**options)
-        approach.begin(problem)
-        made = approach.configure_optimizers()
+        made = training_of(problem, **options).configure_optimizers()
         optimizer = made["optimizer"] if isinstance(made, dict) else made
         group = optimizer.param_groups[0]
         return float(group.get("initial_lr", group["lr"]))
@@ -97,11 +101,11 @@ def test_rates_follow_from_recipe_and_schedule() -> None:
 def test_selection_on_validation_keeps_the_best_epoch() -> None:
     problem, accuracies, hashes = digits_problem(), [], []
     for epochs in range(1, 6):
-        model = fitted(epochs=epochs, schedule="constant").model
+        model = trained(epochs=epochs, schedule="constant").model
         accuracies.append(right(model, problem.validation).sum().item())
         hashes.append(weights_hash(model))
     best = max(range(5), key=accuracies.__getitem__)
-    chosen = fitted(epochs=5, schedule="constant", select="validation").repaired()
+    chosen = trained(epochs=5, schedule="constant", select="validation").model
     assert weights_hash(chosen) == hashes[best]
 
 
@@ -110,16 +114,15 @@ def test_uses_the_augmentation_of_the_recipe() -> None:
     moved = dataclasses.replace(problem, recipe=dataclasses.replace(RECIPE, augmentation="crop"))
     losses = []
     for case in (problem, moved):
-        approach = Finetune()
-        approach.begin(case)
-        losses.append(approach.loss(next(iter(approach.batches()))).item())
+        training = training_of(case)
+        losses.append(training.loss(next(iter(training.train_dataloader()))).item())
     assert losses[1] > losses[0]
     assert all(map(math.isfinite, losses))
 
 
 def test_repairs_digits() -> None:
     problem, test = digits_problem(), digits_splits()["test"]
-    result = repair(Finetune(), problem, HARDWARE)
+    result = finished(Finetune(), problem)
     assert result.model is not None
     before, after = right(problem.faulty, test), right(result.model, test)
     assert (after & ~before).sum() > 0.2 * (~before).sum()

@@ -2,20 +2,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from study.data.split import Split
 from study.errors import NotApplicable
 from study.methods.model_level.hudd import HUDD
 from study.models.lenet5 import LeNet5
-from study.problem.problem import Problem, TaskSpec
-from study.repair.run import Repair, repair
+from study.parts.localisation.relevance import Relevance
+from study.parts.selection.root_causes import RootCauses, root_causes
+from study.parts.training.running_accuracy import RunningAccuracyTraining
+from study.problem.problem import Problem
+from study.problem.task import TaskSpec
+from study.repair.run import RepairResult
 from tests.networks import TinyNet
-from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of, same
+from tests.problems import build, digits_problem, digits_splits, problem_of, same
+from tests.repairs import finished
 
 
 @pytest.fixture
@@ -23,40 +28,56 @@ def problem() -> Problem:
     return digits_problem()
 
 
-def begun(problem: Problem, **options: Any) -> HUDD:
+class Begun(NamedTuple):
+    """What HUDD knows when its training begins; data: the split that it trains on."""
+
+    relevance: Relevance
+    causes: RootCauses
+    bag: Tensor
+    data: Split
+
+
+def begun(problem: Problem, **options: Any) -> Begun:
     approach = HUDD(**options)
-    approach.begin(problem)
-    return approach
+    relevance = Relevance(problem.faulty, None if approach.layers == "all" else approach.layers)
+    errors, improvement = approach.roles(problem)
+    causes = root_causes(relevance, problem.repair_set, errors, max_clusters=approach.max_clusters, pool=approach.pool)
+    bag = approach.filled_bag(problem, relevance, causes, errors, improvement)
+    training = next(item for item in approach.repair(problem) if isinstance(item, RunningAccuracyTraining))
+    data = training.batches.split
+    added = problem.repair_set.subset(bag).tensors()
+    assert torch.equal(data.fetch(torch.arange(len(problem.train), len(data))).inputs, added.inputs)
+    return Begun(relevance, causes, bag, data)
 
 
-def run(problem: Problem, **options: Any) -> Repair:
-    return repair(HUDD(**({"epochs": 3, "batch_size": 32} | options)), problem, HARDWARE)
+def run(problem: Problem, **options: Any) -> RepairResult:
+    return finished(HUDD(**({"epochs": 3, "batch_size": 32} | options)), problem)
 
 
-def test_it_repairs_failing_inputs_and_tells_what_it_used(problem: Problem) -> None:
+def test_it_repairs_failing_inputs_and_counts_what_it_used(problem: Problem) -> None:
     result = run(problem, epochs=10)
     assert result.outcome == "repaired"
     assert result.costs["repair_set_fixed"] > 0.2
     assert result.costs["labels"] <= result.costs["bag"] <= len(problem.train)
     assert result.costs["clusters"] >= 2 and result.costs["excluded"] == 0
     assert {"clusters/within", "train/accuracy", "validation/accuracy"} <= set(result.curves)
+    assert list(result.curves["clusters/within"]) == begun(problem).causes.curve
 
 
 def test_the_bag_is_balanced_and_of_the_repair_split(problem: Problem) -> None:
-    approach = begun(problem)
-    causes, bag = approach.causes, approach.chosen
+    _, causes, bag, data = begun(problem)
     sizes = torch.bincount(causes.labels[causes.labels >= 0])
     assert len(bag) == causes.count * 2 * int(sizes.max())
     assert len(bag.unique()) == 2 * int(sizes.sum())
     assert torch.isin(causes.errors[causes.labels >= 0], bag).all()  # at distance 0 of their own cluster
-    assert torch.equal(approach.data.labels[len(problem.train) :], problem.repair_set.labels[bag])
-    assert torch.equal(bag, begun(problem).chosen)
-    unbalanced = begun(problem, balance=False).chosen
+    assert torch.equal(data.labels[len(problem.train) :], problem.repair_set.labels[bag])
+    assert torch.equal(bag, begun(problem).bag)
+    unbalanced = begun(problem, balance=False).bag
     assert len(unbalanced) == len(unbalanced.unique()) == len(bag.unique())
 
 
 def test_controls_have_as_large_a_bag(problem: Problem) -> None:
-    usual, chance, failing = (begun(problem, bag=bag).chosen for bag in ("clusters", "random", "failing"))
+    usual, chance, failing = (begun(problem, bag=bag).bag for bag in ("clusters", "random", "failing"))
     assert len(usual) == len(chance) == len(failing)
     assert len(chance.unique()) == len(usual.unique()) and torch.isin(chance, problem.passing).float().mean() > 0.5
     assert torch.equal(failing.unique(), problem.failing)
@@ -64,43 +85,22 @@ def test_controls_have_as_large_a_bag(problem: Problem) -> None:
 
 def test_improvement_inputs_are_only_taken_where_they_may_be(problem: Problem) -> None:
     passing = begun(problem, improvement="repair_passing")
-    assert torch.isin(passing.chosen, problem.passing).all()
+    assert torch.isin(passing.bag, problem.passing).all()
     halves = begun(problem, improvement="holdout")
-    errors, improvement = halves._roles()
+    errors, improvement = HUDD(improvement="holdout").roles(problem)
     assert not torch.isin(improvement, errors).any() and torch.isin(errors, problem.failing).all()
-    assert torch.isin(halves.chosen, improvement).all() and 0 < len(errors) < len(problem.failing)
+    assert torch.isin(halves.bag, improvement).all() and 0 < len(errors) < len(problem.failing)
     counts = torch.bincount(problem.repair_set.labels[improvement])
     assert ((torch.bincount(problem.repair_set.labels) - 2 * counts).abs() <= 1).all()
 
 
 def test_the_bag_is_capped_as_a_share_of_the_training_set(problem: Problem) -> None:
-    assert len(begun(problem, max_bag_ratio=0.01).chosen) == 8
+    assert len(begun(problem, max_bag_ratio=0.01).bag) == 8
 
 
 def test_no_epoch_leaves_the_model_as_it_is(problem: Problem) -> None:
     result = run(problem, epochs=0)
     assert result.outcome == "failure" and not result.changed
-
-
-def test_the_epoch_that_was_best_on_its_own_data_is_kept(problem: Problem) -> None:
-    approach = begun(problem)
-    states = []
-    for number, right in enumerate([700, 900, 900]):
-        with torch.no_grad():
-            next(approach.model.parameters()).add_(1)
-        states.append({name: tensor.clone() for name, tensor in approach.model.state_dict().items()})
-        approach._right.fill_(right)
-        assert approach.select(number) == right / len(approach.data)
-        approach._right.fill_(right)
-        approach.on_train_epoch_end()
-    kept = approach.repaired().state_dict()
-    assert all(torch.equal(kept[name], tensor) for name, tensor in states[1].items())
-
-
-def test_selection_by_validation_is_validation_accuracy(problem: Problem) -> None:
-    approach = begun(problem, select="validation")
-    score = approach.select(0)
-    assert score is not None and 0.9 < score < 0.97
 
 
 def test_it_trains_a_convolution_and_its_batch_norm() -> None:
@@ -128,7 +128,7 @@ def test_a_network_without_a_hidden_layer_is_unadaptable(problem: Problem) -> No
 def test_one_failing_input_all_of_one_class_and_a_batch_larger_than_the_split(problem: Problem) -> None:
     first = dataclasses.replace(problem, failing=problem.failing[:1])
     assert begun(first).causes.count == 1
-    assert len(begun(first).chosen) == 2
+    assert len(begun(first).bag) == 2
     labels = problem.repair_set.labels[problem.failing]
     one_class = dataclasses.replace(problem, failing=problem.failing[labels == labels.mode().values])
     assert run(one_class).outcome in ("repaired", "failure")
@@ -146,8 +146,8 @@ def test_identical_images_are_one_cluster_and_no_crash(problem: Problem) -> None
 
 def test_a_holdout_without_failing_inputs_is_no_repair(problem: Problem) -> None:
     outcomes = [
-        run(dataclasses.replace(problem, failing=problem.failing[place : place + 1]), improvement="holdout")
-        for place in range(6)
+        run(dataclasses.replace(problem, failing=problem.failing[first : first + 1]), improvement="holdout")
+        for first in range(6)
     ]
     reasons = [result.reason for result in outcomes if "leaves no failing input" in result.reason]
     assert 0 < len(reasons) < 6
@@ -155,20 +155,20 @@ def test_a_holdout_without_failing_inputs_is_no_repair(problem: Problem) -> None
 
 def test_labels_outside_of_the_bag_and_of_the_failing_inputs_are_not_used(problem: Problem) -> None:
     labels = problem.repair_set.labels.clone()
-    bag = begun(problem).chosen
+    bag = begun(problem).bag
     labels[~torch.isin(torch.arange(len(labels)), bag)] = 10**6
     poisoned = dataclasses.replace(problem, repair_set=Split("repair", problem.repair_set.tensors().inputs, labels))
     assert same(run(poisoned).model, run(problem).model)
 
 
 def test_the_picture_shows_the_clusters_above_their_heatmaps(problem: Problem) -> None:
-    approach = begun(problem)
-    (axes,) = approach.pictures()["clusters"].axes
+    result, causes = run(problem), begun(problem).causes
+    (axes,) = result.pictures["clusters"].axes
     captions = [label.get_text() for label in axes.get_yticklabels()]
     assert captions[0].startswith("cluster 1: ") and captions[1] == "relevance"
-    assert len(captions) == 2 * min(12, approach.causes.count)
+    assert len(captions) == 2 * min(12, causes.count)
     table = dataclasses.replace(problem, task=dataclasses.replace(problem.task, kind="table"))
-    assert begun(table).pictures() == {}
+    assert run(table).pictures == {}
 
 
 def test_training_that_ruins_the_model_is_a_failure(problem: Problem) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,15 +13,21 @@ from torch import Tensor, nn
 from study.data.split import Split
 from study.errors import NotApplicable
 from study.methods.model_level.hybridrepair import HybridRepair
+from study.parts.augmentation.mixing import Mixing
+from study.parts.augmentation.views import Views
 from study.parts.selection.label_budget import NONE
-from study.parts.selection.uncertainty import relative
-from study.problem.faulty import Training
+from study.parts.selection.uncertainty import relative, view_entropy
+from study.parts.training.mixmatch import MixMatch
+from study.problem.faulty import FaultyTraining
 from study.problem.prediction import accuracy, predict, right
 from study.problem.problem import Problem
-from study.repair.run import Repair, repair
-from study.runtime.fit import Curves, fit
+from study.repair.approach import Repaired
+from study.repair.run import RepairResult
+from study.runtime.best_state import state_of
+from study.runtime.fit import Stage
 from study.runtime.randomness import forked
-from tests.problems import HARDWARE, RECIPE, build, digits_problem, digits_splits, problem_of
+from tests.problems import RECIPE, build, digits_problem, digits_splits, problem_of, same
+from tests.repairs import finished, fitted
 
 QUICK: dict[str, Any] = {"views": 2, "severity": 1.0, "warm_epochs": 1, "epochs": 2, "max_ssl_steps": 5}
 LABELS = ["uncertain_clusters", "uncertain", "random"]
@@ -34,22 +42,40 @@ def quick(**options: Any) -> HybridRepair:
     return HybridRepair(**(QUICK | options))
 
 
-def run(problem: Problem, **options: Any) -> Repair:
-    return repair(quick(**options), problem, HARDWARE)
+def run(problem: Problem, **options: Any) -> RepairResult:
+    return finished(quick(**options), problem)
 
 
-def trained(problem: Problem, **options: Any) -> HybridRepair:
-    """The approach after its training, without what the framework checks around it."""
-    approach = quick(**options)
-    approach.begin(problem)
-    fit(approach, HARDWARE, loader=approach.batches(), curves=Curves())
-    return approach
+def yields(problem: Problem, **options: Any) -> Iterator[dict[str, Any]]:
+    """Runs a repair, without what the framework checks around it: its variables after each yield.
+
+    Further ones are `item`, what was yielded (a training has been fitted), and at last `repaired`, what was returned.
+    """
+    generator = quick(**options).repair(problem)
+    variables: dict[str, Any] = {}
+    while True:
+        try:
+            item = next(generator)
+        except StopIteration as end:
+            yield variables | {"repaired": end.value}
+            return
+        variables = dict(inspect.getgeneratorlocals(generator)) | {"item": item}
+        if isinstance(item, Stage):
+            fitted(item)
+        yield variables
 
 
-def same(one: nn.Module | None, other: nn.Module | None) -> bool:
-    assert one is not None and other is not None
-    second = other.state_dict()
-    return all(torch.equal(tensor, second[name]) for name, tensor in one.state_dict().items())
+def trained(problem: Problem, **options: Any) -> dict[str, Any]:
+    """The variables of a repair at its end."""
+    *_, variables = yields(problem, **options)
+    assert isinstance(variables["repaired"], Repaired)
+    return variables
+
+
+def repaired(problem: Problem, **options: Any) -> nn.Module:
+    model = trained(problem, **options)["repaired"].model
+    assert isinstance(model, nn.Module)
+    return model
 
 
 @pytest.mark.parametrize("labels", LABELS)
@@ -71,91 +97,105 @@ def test_no_more_labels_are_read_than_the_budget_buys(problem: Problem, labels: 
 
 @pytest.mark.parametrize("labels", LABELS)
 def test_neither_labels_that_are_not_bought_nor_which_inputs_fail_are_read(problem: Problem, labels: str) -> None:
-    first = trained(problem, labels=labels)
+    first = repaired(problem, labels=labels)
     hidden = torch.ones(len(problem.repair_set), dtype=torch.bool)
     hidden[problem.pool.revealed] = False
     other = torch.where(hidden, 10**6, problem.repair_set.labels)
     repair_split = Split("repair", problem.repair_set.tensors().inputs, other)
     nobody = problem.failing[:0]
     blind = dataclasses.replace(problem, repair_set=repair_split, failing=nobody, passing=nobody)
-    assert same(first.repaired(), trained(blind, labels=labels).repaired())
-    assert not same(first.repaired(), problem.faulty)
+    assert same(first, repaired(blind, labels=labels))
+    assert not same(first, problem.faulty)
 
 
-def test_labels_are_handed_on_within_clusters_alone(problem: Problem) -> None:
-    bought = {name: trained(problem, labels=name, warm_epochs=0, epochs=0)._selection.labelled for name in LABELS}
-    assert len(bought["uncertain"]) == len(bought["random"]) == 40
-    assert len(bought["uncertain_clusters"]) > 60
+def test_labels_are_propagated_within_clusters_alone(problem: Problem) -> None:
+    labelled = {name: trained(problem, labels=name, warm_epochs=0, epochs=0)["selection"].labelled for name in LABELS}
+    assert len(labelled["uncertain"]) == len(labelled["random"]) == 40
+    assert len(labelled["uncertain_clusters"]) > 60
 
 
 def test_the_selection_leaves_the_network_as_it_is() -> None:
     problem = digits_problem(batch_norm=True)
-    approach = quick()
-    approach.begin(problem)
-    next(approach._generator)
-    assert same(approach.model, problem.faulty)
-    assert not any(module.training for module in approach.model.modules())
+    model = next(yields(problem))["model"]
+    assert same(model, problem.faulty)
+    assert not any(module.training for module in model.modules())
 
 
 def test_no_epoch_leaves_the_weights_as_they_are() -> None:
     problem = digits_problem(batch_norm=True)
-    approach = trained(problem, warm_epochs=0, epochs=0)
-    assert same(approach.repaired(), problem.faulty)
-    assert approach.costs()["steps"] == 0 and approach.costs()["labels"] > 0
+    selected, end = yields(problem, warm_epochs=0, epochs=0)  # no training in between
+    assert not isinstance(selected["item"], Stage)
+    assert same(end["repaired"].model, problem.faulty)
+    assert end["repaired"].costs["labels"] > 0
 
 
 def test_without_repair_epochs_it_is_the_warm_fine_tuning_whatever_was_bought(problem: Problem) -> None:
-    warm = trained(problem, epochs=0).repaired()
+    warm = repaired(problem, epochs=0)
     assert not same(warm, problem.faulty)
-    assert same(warm, trained(problem, epochs=0, labels="random", budget_percent=50).repaired())
+    assert same(warm, repaired(problem, epochs=0, labels="random", budget_percent=50))
 
 
 @pytest.mark.parametrize("select", ["validation", "entropy"])
 def test_the_best_epoch_is_kept(problem: Problem, select: str) -> None:
-    approach = quick(select=select, epochs=8, lr=0.3, warm_epochs=0)
-    approach.begin(problem)
-    next(approach._generator)
     scores, states = [], []
-    for values in approach._generator:
-        scores.append(float(values["validation/accuracy"] if select == "validation" else -values["pool/entropy"]))
-        states.append({name: tensor.clone() for name, tensor in approach.model.state_dict().items()})
+    for variables in yields(problem, select=select, epochs=8, lr=0.3, warm_epochs=0):
+        if "repaired" in variables:
+            kept = variables["repaired"].model.state_dict()
+        elif "pool/entropy" in (log := variables["item"] if isinstance(variables["item"], dict) else {}):
+            scores.append(log["validation/accuracy"] if select == "validation" else -log["pool/entropy"])
+            states.append(state_of(variables["model"]))
     best = scores.index(max(scores))
+    assert len(scores) == 8
     assert best < len(scores) - 1  # so that to keep the last one is no answer
-    assert all(torch.equal(tensor, states[best][name]) for name, tensor in approach.model.state_dict().items())
+    assert all(torch.equal(tensor, states[best][name]) for name, tensor in kept.items())
 
 
 def test_only_trusted_or_labelled_inputs_are_drawn(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Tensor] = []
-    targets = HybridRepair._targets
+    loss, targets = MixMatch.loss, MixMatch.targets
 
-    def spied(self: HybridRepair, views: Tensor, places: Tensor) -> Tensor:
-        drawn.append(places)
-        found = targets(self, views, places)
+    def spied_loss(self: MixMatch, batch: Any) -> Tensor:
+        drawn.append(batch[1].indices)
+        return loss(self, batch)
+
+    def spied_targets(self: MixMatch, labels: Tensor, views: Tensor) -> Tensor:
+        found = targets(self, labels, views)
         torch.testing.assert_close(found.sum(1), torch.ones(len(found)))
-        label = self._selection.labels[places]
-        assert torch.equal(found.argmax(1)[label != NONE], label[label != NONE])
+        assert torch.equal(found.argmax(1)[labels != NONE], labels[labels != NONE])
         return found
 
-    monkeypatch.setattr(HybridRepair, "_targets", spied)
-    approach = trained(problem, epochs=4, max_ssl_steps=6)
-    selection, places = approach._selection, torch.cat(drawn)
-    assert len(places) == 4 * 6 * 64
+    monkeypatch.setattr(MixMatch, "loss", spied_loss)
+    monkeypatch.setattr(MixMatch, "targets", spied_targets)
+    selection = trained(problem, epochs=4, max_ssl_steps=6)["selection"]
+    indices = torch.cat(drawn)
+    assert len(indices) == 4 * 6 * 64
     allowed = (selection.labels != NONE) | selection.trusted
-    assert (~allowed).sum() > 0 and bool(allowed[places].all())
-    assert bool((selection.labels[places] == NONE).any())
+    assert (~allowed).sum() > 0 and bool(allowed[indices].all())
+    assert bool((selection.labels[indices] == NONE).any())
 
 
 def test_trusted_inputs_are_those_up_to_tau(problem: Problem) -> None:
-    approach = quick()
-    approach.begin(problem)
-    next(approach._generator)
-    again = quick()
-    again.begin(problem)
-    again.model, again._pool = problem.copy(), approach._pool
-    u = relative(again._entropy(again._pool))
-    trusted = approach._selection.trusted
+    trusted = next(yields(problem))["selection"].trusted
+    views = Views(Mixing(width=1, severity=1.0), 2, problem.stream("views"))
+    u = relative(view_entropy(problem.faulty, problem.repair_set, views))
     assert u[trusted].max() < u[~trusted].min()
     assert right(problem.faulty, problem.repair_set)[trusted].double().mean() > 0.97
+
+
+def test_curves_have_a_point_per_epoch_the_warm_ones_first(problem: Problem) -> None:
+    curves = run(problem, warm_epochs=2, epochs=3, lr=0.05).curves
+    places = {name: [step for step, _ in points] for name, points in curves.items()}
+    warm, repair = [1, 2], [3, 4, 5]
+    assert places == {
+        "pool/labelled": [0],
+        "pool/trusted": [0],
+        "loss/warm": warm,
+        "loss/supervised": repair,
+        "loss/semi": repair,
+        "pool/entropy": repair,
+        "validation/accuracy": warm + repair,
+        "validation/loss": warm + repair,
+    }
 
 
 def test_without_self_training_it_takes_as_many_steps_on_the_labels(problem: Problem) -> None:
@@ -164,54 +204,42 @@ def test_without_self_training_it_takes_as_many_steps_on_the_labels(problem: Pro
     assert not same(with_it.model, without.model)
 
 
-def test_an_epoch_without_labels_has_as_many_steps_as_the_larger_split(problem: Problem) -> None:
-    approach = quick(max_ssl_steps=None)
-    approach.begin(problem)
-    approach._pool = problem.repair_set
-    assert approach._steps_without_labels(torch.arange(800)) == 12
-    assert approach._steps_without_labels(torch.arange(100)) == 6
-    assert approach._steps_without_labels(torch.arange(3)) == 6
-
-
 def test_training_items_that_the_network_gets_wrong_are_left_out(problem: Problem) -> None:
     correct = right(problem.faulty, problem.train).nonzero().flatten()
-    approach = quick(train_subset="right")
-    approach.begin(problem)
-    approach.model = problem.copy()
-    assert torch.equal(approach._learnt(), correct) and len(correct) < 800
+    first = next(each for each in yields(problem, train_subset="right", warm_epochs=0) if "learnt" in each)
+    assert torch.equal(first["learnt"], correct) and len(correct) < 800
     wrong = Split("train", problem.train.tensors().inputs, (predict(problem.faulty, problem.train).argmax(1) + 1) % 10)
     result = run(dataclasses.replace(problem, train=wrong), train_subset="right")
     assert result.outcome == "failure" and "no training input right" in result.reason
+    assert result.costs["labels"] > 0
 
 
 def test_momentum_is_kept_through_both_phases(problem: Problem) -> None:
-    approach = quick(epochs=1)
-    approach.begin(problem)
-    next(approach._generator)
-    next(approach._generator)
-    optimizer = approach._optimizer
-    weight = next(approach.model.parameters())
-    buffer = optimizer.state[weight]["momentum_buffer"]
-    assert bool(buffer.any())
-    next(approach._generator)
-    assert approach._optimizer is optimizer and optimizer.state[weight]["momentum_buffer"] is buffer
+    buffers = []
+    for variables in yields(problem, epochs=1):
+        if isinstance(variables["item"], Stage):
+            optimizer = variables["sgd"]
+            assert variables["item"].optimization is optimizer
+            buffers.append(optimizer.state[next(variables["model"].parameters())]["momentum_buffer"])
+    assert len(buffers) == 3 and bool(buffers[0].any())
+    assert all(buffer is buffers[0] for buffer in buffers)
 
 
 def test_bought_inputs_are_not_transformed_as_training_inputs_are(problem: Problem) -> None:
     problem = dataclasses.replace(problem, recipe=dataclasses.replace(problem.recipe, augmentation="crop"))
-    approach = trained(problem)
-    batch = approach._data.fetch(torch.arange(700, 850))
-    changed = (approach._transformed(batch) != batch.inputs).flatten(1).any(1)
+    variables = trained(problem)
+    batch = variables["trainings"].labelled.fetch(torch.arange(700, 850))
+    changed = (variables["supervised"].inputs_of(batch) != batch.inputs).flatten(1).any(1)
     assert changed[:100].double().mean() > 0.6 and not changed[100:].any()
 
 
 def test_it_repeats_under_a_seed(problem: Problem) -> None:
     first, second = trained(problem), trained(problem)
-    assert torch.equal(first._purchase.bought, second._purchase.bought)
-    assert torch.equal(first._selection.labels, second._selection.labels)
-    assert same(first.repaired(), second.repaired())
+    assert torch.equal(first["purchase"].bought, second["purchase"].bought)
+    assert torch.equal(first["selection"].labels, second["selection"].labels)
+    assert same(first["repaired"].model, second["repaired"].model)
     other = trained(dataclasses.replace(problem, seed=1))
-    assert not torch.equal(first._purchase.bought, other._purchase.bought)
+    assert not torch.equal(first["purchase"].bought, other["purchase"].bought)
 
 
 def test_a_blob_that_training_has_not_seen_is_learnt_from_a_few_labels() -> None:
@@ -221,8 +249,9 @@ def test_a_blob_that_training_has_not_seen_is_learnt_from_a_few_labels() -> None
         splits[name] = splits[name].subset((splits[name].groups != 6).nonzero().flatten())
     with forked(0, "init"):
         model = build(num_classes=2)
-    training = Training(model, RECIPE, splits["train"], splits["validation"], 0)
-    fit(training, HARDWARE, loader=splits["train"].batches(64, torch.Generator()), curves=Curves(), epochs=12)
+    training = FaultyTraining(model, RECIPE, splits["train"], splits["validation"], 0)
+    training.batches = splits["train"].batches(64, torch.Generator())
+    fitted(training)
     problem = problem_of(model, splits)
     problem = dataclasses.replace(problem, task=dataclasses.replace(problem.task, num_classes=2))
     missing = splits["test"].subset((splits["test"].groups == 6).nonzero().flatten())
@@ -284,12 +313,12 @@ def test_subjects_that_lack_what_it_needs_are_refused(problem: Problem) -> None:
 
 
 def test_pictures_show_what_was_bought_and_read_no_further_label(problem: Problem) -> None:
-    approach = trained(problem)
-    labels = problem.pool.revealed
-    pictures = approach.pictures()
-    assert set(pictures) == {"bought", "clusters"} and torch.equal(problem.pool.revealed, labels)
+    variables = trained(problem)
+    pictures, purchase = variables["repaired"].pictures, variables["purchase"]
+    assert set(pictures) == {"bought", "clusters"}
+    assert torch.equal(problem.pool.revealed, purchase.bought.unique())
     for figure in pictures.values():
         figure.savefig(io.BytesIO(), format="png")
     captions = [text.get_text() for text in pictures["clusters"].axes[0].get_yticklabels()]
-    first = approach._purchase.bought[0]
-    assert captions[0] == f"label {int(problem.repair_set.labels[first])}, for {len(approach._purchase.family(0))}"
+    first = purchase.bought[0]
+    assert captions[0] == f"label {int(problem.repair_set.labels[first])}, for {len(purchase.recipients(0))}"

@@ -1,224 +1,159 @@
-"""Joint repair: the checks of its parts, and its effect on digits with and without groups."""
+"""Joint repair: what its trainings are made of, and its effect on digits with and without groups."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from study.data.split import Batch, Split
+from study.data.split import Split
 from study.errors import NotApplicable
 from study.methods.model_level.finetune import Finetune
-from study.methods.model_level.joint import Joint, ceilings
+from study.methods.model_level.joint import Joint
 from study.metrics.fairness import average_absolute_odds_difference
 from study.metrics.robustness import LinfPGD
 from study.models.classifier import Classifier
 from study.models.votes import SoftVote, UnanimousVote
+from study.parts.training.base import Training
+from study.parts.training.joint_training import JointTraining
+from study.parts.training.oversampling import Oversampled
 from study.problem.prediction import accuracy, predict, right
 from study.problem.problem import Problem
-from study.repair.approach import Approach
-from study.repair.run import repair
-from study.runtime.fit import Curves, fit
+from study.repair.approach import Approach, Repaired
+from study.repair.stages import Progress
+from study.runtime.fit import Stage
 from study.runtime.randomness import stream
+from study.safeguards.soft_vote import SoftVoting, smallest_tau
+from study.safeguards.unanimous import Unanimous
 from study.storage.models import weights_hash
-from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of
+from tests.problems import build, digits_problem, digits_splits, problem_of
+from tests.repairs import finished, fitted
 
 OFF: dict[str, Any] = {"adv": 0, "hinge": 0, "fair": 0, "bal": 0, "aug": 0, "extra_failing": 0}
 
 
-def fitted(approach: Approach, problem: Problem) -> Any:
-    """The approach after its training, without the rules that judge the result."""
-    for stage in approach.stages(problem):
-        stage.begin(problem)
-        fit(stage, HARDWARE, loader=stage.batches(), curves=Curves(), epochs=stage.epochs, steps=stage.steps)
-    return approach
+def first_training(approach: Approach, problem: Problem | None = None) -> Training:
+    """The first training of a repair, not fitted."""
+    training = next(approach.repair(problem or digits_problem()))
+    assert isinstance(training, Training)
+    return training
 
 
-def begun(problem: Problem | None = None, **options: Any) -> Joint:
-    approach = Joint(**options)
-    approach.begin(problem or digits_problem())
-    return approach
+def trained(approach: Approach, problem: Problem) -> nn.Module:
+    """The model after the first training of a repair."""
+    training = first_training(approach, problem)
+    fitted(training)
+    return training.model
 
 
-def first_batch(approach: Joint) -> Batch:
-    return next(iter(approach.batches()))
+def repaired(approach: Approach, problem: Problem) -> Repaired:
+    """What a repair returns, without the rules that judge the result."""
+    progress = Progress(approach.repair(problem))
+    while isinstance(progress.item, Stage):
+        fitted(progress.item)
+        progress.advance()
+    assert isinstance(progress.item, Repaired)
+    return progress.item
 
 
-class Once:
-    """A loader of one batch (Lightning would take a list of tuples for a collection of loaders)."""
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-
-    def __iter__(self) -> Iterator[Batch]:
-        return iter([self.batch])
+def joint_training(problem: Problem | None = None, **options: Any) -> JointTraining:
+    training = first_training(Joint(**options), problem)
+    assert isinstance(training, JointTraining)
+    return training
 
 
-def gradients(model: nn.Module) -> list[Tensor]:
-    return [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+def first_batch(training: JointTraining) -> Any:
+    return next(iter(training.batches))
 
 
 def test_with_everything_off_it_is_fine_tuning_bit_for_bit() -> None:
     problem = digits_problem()
-    ours = fitted(Joint(epochs=2, batch_size=64, **OFF), problem).model
-    control = fitted(Finetune(epochs=2), problem).model
+    ours = trained(Joint(epochs=2, batch_size=64, **OFF), problem)
+    control = trained(Finetune(epochs=2), problem)
     assert weights_hash(ours) == weights_hash(control) != weights_hash(problem.faulty)
 
 
 def test_no_epoch_changes_nothing() -> None:
     problem = digits_problem()
-    assert weights_hash(fitted(Joint(epochs=0), problem).repaired()) == weights_hash(problem.faulty)
+    assert weights_hash(repaired(Joint(epochs=0), problem).model) == weights_hash(problem.faulty)
 
 
 def test_old_model_and_its_losses_stay_as_they_are() -> None:
     problem = digits_problem()
-    approach = begun(epochs=1)
-    before, remembered = weights_hash(problem.faulty), approach._ceilings.clone()
-    fit(approach, HARDWARE, loader=approach.batches(), curves=Curves(), epochs=1)
+    training = joint_training(epochs=1)
+    assert training.hinge is not None
+    before, remembered = weights_hash(problem.faulty), training.hinge.ceilings.clone()
+    fitted(training)
     assert weights_hash(problem.faulty) == before
-    assert approach._ceilings.equal(remembered)
+    assert training.hinge.ceilings.equal(remembered)
     theirs = {tensor.data_ptr() for tensor in problem.faulty.state_dict().values()}
-    assert theirs.isdisjoint(tensor.data_ptr() for tensor in approach.model.state_dict().values())
+    assert theirs.isdisjoint(tensor.data_ptr() for tensor in training.model.state_dict().values())
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
-    runs = [weights_hash(fitted(Joint(epochs=1), digits_problem()).model) for _ in range(2)]
+    runs = [weights_hash(trained(Joint(epochs=1), digits_problem())) for _ in range(2)]
     assert runs[0] == runs[1]
-
-
-def test_the_hinge_is_silent_where_the_old_model_was_wrong_or_worse() -> None:
-    approach = begun(aug=0, hinge_live=False, extra_failing=8)
-    batch = first_batch(approach)
-    limits = approach._ceilings[batch.indices]
-    assert limits.isinf().any()
-    for losses, expected in (
-        (limits.nan_to_num(posinf=5.0) - 0.1, torch.zeros_like(limits)),
-        (limits.nan_to_num(posinf=5.0) + 0.1, limits.isfinite() / len(limits)),
-    ):
-        losses = losses.detach().requires_grad_()
-        hinge = approach.hinge_loss(losses, batch)
-        (gradient,) = torch.autograd.grad(hinge, losses)
-        torch.testing.assert_close(gradient, expected.float())
-        torch.testing.assert_close(hinge, (0.1 * expected).sum())
-
-
-@pytest.mark.parametrize("live", [False, True])
-def test_the_hinge_is_zero_at_the_old_model(live: bool) -> None:
-    approach = begun(aug=0.5, hinge_live=live)
-    approach.model.eval()
-    batch = approach.distorted(first_batch(approach))
-    losses = functional.cross_entropy(approach.model(batch.inputs), batch.labels, reduction="none")
-    assert approach.hinge_loss(losses, batch).item() == pytest.approx(0, abs=1e-6)
-
-
-def test_the_old_model_is_right_below_its_ceiling() -> None:
-    logits, labels = torch.tensor([[2.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0])
-    assert ceilings(logits, labels).tolist() == [pytest.approx(0.1269, abs=1e-4), torch.inf]
-
-
-def test_only_the_first_items_are_distorted() -> None:
-    approach = begun(aug=0.25)
-    batch = first_batch(approach)
-    clean = batch.inputs.clone()
-    changed = (approach.distorted(batch).inputs != clean).flatten(1).any(1)
-    assert changed.tolist() == [True] * 16 + [False] * 50
-
-
-def test_adversarial_examples_follow_the_gradient_within_radius_and_box() -> None:
-    approach = begun(adv=2, adv_share=0.5, epsilon=0.07)
-    batch = approach.distorted(first_batch(approach))
-    plain = begun(adv=0)
-    plain.model.load_state_dict(approach.model.state_dict())
-    inputs = batch.inputs.clone().requires_grad_()
-    (expected,) = torch.autograd.grad(plain.loss(batch._replace(inputs=inputs)), inputs)
-    approach.loss(batch).backward()
-    assert approach._attacked.grad is not None
-    torch.testing.assert_close(approach._attacked.grad, expected[-33:])
-    seen: list[Tensor] = []
-    approach.model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
-    approach.adversarial_loss(batch)
-    clean = batch.inputs.detach()[-33:]
-    assert seen[0].equal((clean + 0.07 * approach._attacked.grad.sign()).clamp(0, 1))
-    assert seen[0].min() >= 0
-    assert seen[0].max() <= 1
-    assert (seen[0] - clean).abs().max() <= 0.07 + 1e-6
-    assert (seen[0] != clean).any()
-
-
-def test_a_step_adds_the_gradients_of_both_parts() -> None:
-    approach = begun(adv=1.5, adv_share=0.5)
-    batch = first_batch(approach)
-    approach.loss(batch).backward()
-    first = gradients(approach.model)
-    approach.model.zero_grad()
-    approach.adversarial_loss(batch).backward()
-    second = gradients(approach.model)
-    approach.model.zero_grad()
-    steps: list[list[Tensor]] = []
-    loader = Once(batch)
-    approach.settings = dataclasses.replace(approach.settings, aug=0.0)
-    approach.on_train_batch_end = lambda *_: steps.append(gradients(approach.model))  # type: ignore[method-assign]
-    fit(approach, HARDWARE, loader=loader, curves=Curves(), epochs=1)
-    for total, one, other in zip(steps[0], first, second, strict=True):
-        torch.testing.assert_close(total, one + other, atol=1e-6, rtol=1e-4)
-
-
-def test_without_the_adversarial_part_no_input_gradient_is_computed() -> None:
-    approach = begun(adv=0)
-    batch = first_batch(approach)
-    fit(approach, HARDWARE, loader=Once(batch), curves=Curves(), epochs=1)
-    assert not approach._attacked.requires_grad
-    assert batch.inputs.grad is None
 
 
 def test_appended_items_are_failing_repair_inputs() -> None:
     problem = digits_problem()
-    appended = torch.cat([batch.indices[-2:] for batch in begun().batches()])
+    appended = torch.cat([batch.indices[-2:] for batch in joint_training().batches])
     assert set(appended.tolist()) <= set((problem.failing + len(problem.train)).tolist())
     nothing_fails = dataclasses.replace(
         problem, failing=problem.failing[:0], passing=torch.arange(len(problem.repair_set))
     )
-    assert len(first_batch(begun(nothing_fails)).labels) == 64
+    assert len(first_batch(joint_training(nothing_fails)).labels) == 64
 
 
 def test_repairs_digits_and_makes_them_more_robust() -> None:
     problem, test = digits_problem(), digits_splits()["test"]
-    result = repair(Joint(epochs=8), problem, HARDWARE)
+    result = finished(Joint(epochs=8), problem)
     assert result.outcome == "repaired"
     assert result.model is not None
     before, after = right(problem.faulty, test), right(result.model, test)
-    repaired, flips = (after & ~before).sum() / (~before).sum(), (before & ~after).double().mean()
+    fixed, flips = (after & ~before).sum() / (~before).sum(), (before & ~after).double().mean()
     gain = after.double().mean() - before.double().mean()
-    assert gain.item() == pytest.approx((repaired * (~before).double().mean() - flips).item(), abs=1e-6)
-    assert repaired > 0.3
+    assert gain.item() == pytest.approx((fixed * (~before).double().mean() - flips).item(), abs=1e-6)
+    assert fixed > 0.3
     assert flips < 0.02
     attack, both = LinfPGD(loss="margin", epsilon=0.1, steps=10), before & after
+    inputs, labels, threat = test.tensors().inputs[both], test.labels[both], problem.task.threat
     old, new = (
-        attack.attack(model, test.tensors().inputs[both], test.labels[both], stream(0, "attack")).double().mean()
+        attack.attack(model, inputs, labels, threat, stream(0, "attack")).double().mean()
         for model in (problem.faulty, result.model)
     )
     assert new < 0.75 * old
 
 
-def test_guard_and_unanimity_yield_votes_that_flip_less() -> None:
+def test_a_soft_vote_around_it_flips_less() -> None:
     problem = digits_problem()
-    alone = repair(Joint(epochs=6, aug=1), problem, HARDWARE)
-    vote = repair(Joint(epochs=6, aug=1, nfr_max=0.005), problem, HARDWARE)
-    assert isinstance(vote.model, SoftVote)
-    assert vote.costs["tau"] > 0
-    before, kept = right(problem.faulty, problem.validation), right(vote.model, problem.validation)
+    alone = trained(Joint(epochs=6, aug=1), problem)
+    vote = SoftVoting(nfr_max=0.005).guard(problem, alone)
+    # What joint repair itself returned before safeguards were there.
+    validation = problem.validation
+    tau = smallest_tau(predict(problem.faulty, validation), predict(alone, validation), validation.labels, 0.005 / 2)
+    expected, inputs = SoftVote(problem.copy(), alone, tau).eval(), digits_splits()["test"].tensors().inputs
+    assert isinstance(vote, SoftVote)
+    assert vote.tau == tau > 0
+    assert weights_hash(vote) == weights_hash(expected)
+    assert vote(inputs).equal(expected(inputs))
+    before, kept = right(problem.faulty, validation), right(vote, validation)
     assert (before & ~kept).double().mean() <= 0.0025
-    assert alone.costs["tau"] == 0
-    approach = fitted(Joint(epochs=2, runs=2), problem)
-    hashes = {weights_hash(model) for model in approach._trained}
-    assert len(hashes) == 2
-    assert isinstance(approach.repaired(), UnanimousVote)
-    assert approach.costs()["steps"] == 2 * 2 * 19
+
+
+def test_several_runs_yield_a_unanimous_vote() -> None:
+    problem = digits_problem()
+    result = finished(Joint(epochs=2, runs=2), problem)
+    assert isinstance(result.model, UnanimousVote)
+    assert len({weights_hash(model) for model in result.model.voters}) == 2
+    assert weights_hash(result.model.voters[0]) == weights_hash(trained(Joint(epochs=2), problem))
+    assert (result.costs["steps"], result.costs["models"]) == (2 * 2 * 19, 3)
+    inputs = digits_splits()["test"].tensors().inputs
+    mirrored = UnanimousVote.of(problem.copy(), list(result.model.voters), flip=True)
+    assert Unanimous().guard(problem, result.model)(inputs).equal(mirrored(inputs))
 
 
 def in_two_styles(split: Split, share: float) -> Split:
@@ -235,9 +170,9 @@ def grouped() -> tuple[Problem, Split]:
     """Digits in two styles, which go with the label in training and are random elsewhere; and the test split."""
     splits = {name: in_two_styles(split, 0.95 if name == "train" else 0.5) for name, split in digits_splits().items()}
     model: Classifier = build()
-    plain = problem_of(model, splits)
-    trained = fitted(Finetune(data="train", epochs=10, schedule="constant"), plain).model.eval()
-    problem = problem_of(trained, splits)
+    faulty = trained(Finetune(data="train", epochs=10, schedule="constant"), problem_of(model, splits))
+    assert isinstance(faulty, Classifier)
+    problem = problem_of(faulty, splits)
     task = dataclasses.replace(problem.task, has_groups=True)
     return dataclasses.replace(problem, task=task), splits["test"]
 
@@ -249,38 +184,57 @@ def aaod(model: nn.Module, split: Split) -> float:
 
 def test_groups_switch_the_fairness_terms_on_and_they_help(grouped: tuple[Problem, Split]) -> None:
     problem, test = grouped
-    approach = fitted(Joint(epochs=10, adv=0, aug=0), problem)
-    assert (approach.settings.bal, approach.settings.fair) == (0.5, 0.5)
-    fair = approach.repaired()
-    control = fitted(Joint(epochs=10, adv=0, aug=0, bal=0, fair=0), problem).repaired()
+    settings = Joint(epochs=10, adv=0, aug=0).resolved(problem)
+    assert (settings.bal, settings.fair) == (0.5, 0.5)
+    fair = repaired(Joint(epochs=10, adv=0, aug=0), problem).model
+    control = repaired(Joint(epochs=10, adv=0, aug=0, bal=0, fair=0), problem).model
     assert accuracy(fair, test) > accuracy(problem.faulty, test)
     assert aaod(fair, test) < aaod(control, test) < aaod(problem.faulty, test)
 
 
-def test_without_groups_or_box_the_terms_are_off_or_refused() -> None:
+def test_settings_reach_the_training() -> None:
+    training = joint_training(
+        batch_size=32,
+        extra_failing=3,
+        aug=0.25,
+        hinge=3,
+        hinge_live=False,
+        adv=1.5,
+        adv_share=0.25,
+        epsilon=0.07,
+        epochs=4,
+    )
+    assert isinstance(training.batches, Oversampled)
+    assert (training.batches.size, training.batches.extra, training.batches.weights) == (32, 3, None)
+    assert (training.aug, training.fair, training.max_epochs) == (0.25, 0, 4)
+    assert training.hinge is not None and (training.hinge.weight, training.hinge.live) == (3, False)
+    adversary = training.adversary
+    assert adversary is not None
+    assert (adversary.weight, adversary.share, adversary.threat.radius) == (1.5, 0.25, 0.07)
+    assert adversary.threat.bounds == (0, 1)
+    off = joint_training(adv=0, hinge=0)
+    assert off.adversary is None and off.hinge is None
+
+
+def test_without_groups_or_threat_the_terms_are_off_or_refused() -> None:
     problem = digits_problem()
-    boxless = dataclasses.replace(problem.task, box=None)
-    assert begun(dataclasses.replace(problem, task=boxless)).settings.adv == 0
-    assert begun(digits_problem(batch_norm=True)).settings.adv == 0
-    assert begun().settings.adv == 2
-    assert begun().settings.epsilon == pytest.approx(0.1 * 2 / 3)
+    threatless = dataclasses.replace(problem.task, threat=None)
+    assert Joint().resolved(dataclasses.replace(problem, task=threatless)).adv == 0
+    assert joint_training(dataclasses.replace(problem, task=threatless)).adversary is None
+    assert Joint().resolved(digits_problem(batch_norm=True)).adv == 0
+    assert Joint().resolved(problem).adv == 2
+    assert Joint().resolved(problem).epsilon == pytest.approx(0.1 * 2 / 3)
+    assert "auto" not in dataclasses.asdict(Joint().resolved(problem)).values()
     table = dataclasses.replace(problem.task, kind="table", input_shape=(64,))
-    assert begun(dataclasses.replace(problem, task=table)).settings.aug == 0
-    radiusless = dataclasses.replace(problem.task, epsilon=None)
-    for options, task in (
-        ({"adv": 1}, boxless),
-        ({"adv": 1}, radiusless),
-        ({"fair": 0.5}, problem.task),
-        ({"aug": 0.5}, table),
-        ({"flip": True}, table),
-    ):
+    assert Joint().resolved(dataclasses.replace(problem, task=table)).aug == 0
+    for options, task in (({"adv": 1}, threatless), ({"fair": 0.5}, problem.task), ({"aug": 0.5}, table)):
         with pytest.raises(NotApplicable):
             Joint(**options).check(task)
         Joint().check(task)
-    Joint(adv=1, epsilon=0.1).check(radiusless)
+    Joint(adv=0, fair=0, aug=0).check(dataclasses.replace(table, threat=None))
 
 
 def test_a_model_that_got_worse_on_validation_is_a_failure() -> None:
-    result = repair(Joint(lr=10, epochs=1), digits_problem(), HARDWARE)
+    result = finished(Joint(lr=10, epochs=1), digits_problem())
     assert result.outcome == "failure"
     assert "validation accuracy fell" in result.reason or "finite" in result.reason

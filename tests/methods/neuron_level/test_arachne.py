@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from study.errors import NotApplicable, RepairFailed
 from study.methods.neuron_level import arachne
-from study.methods.neuron_level.arachne import Arachne, Fitness
-from study.parts.network.patched import Places, patches
+from study.methods.neuron_level.arachne import Arachne
+from study.parts.network.places import Entries
 from study.problem.prediction import predict
-from study.problem.problem import Problem, TaskSpec
+from study.problem.problem import Problem
+from study.problem.task import TaskSpec
 from study.storage.models import weights_hash
 from tests.networks import Plain
 from tests.problems import digits_problem, digits_splits, problem_of
@@ -19,13 +20,13 @@ from tests.problems import digits_problem, digits_splits, problem_of
 
 def run(problem: Problem, **settings: Any) -> tuple[nn.Module, list[Mapping[str, Any]]]:
     """The repaired model and what was logged."""
-    rounds = Arachne(**({"population": 20, "generations": 12} | settings)).rounds(problem)
+    rounds = Arachne(**({"population": 20, "generations": 12} | settings)).repair(problem)
     logged = []
     while True:
         try:
             logged.append(next(rounds))
         except StopIteration as end:
-            return end.value, logged
+            return end.value.model, logged
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "batch_norm"])
@@ -80,22 +81,6 @@ def test_the_seed_decides_the_repair(problem: Problem) -> None:
     assert weights_hash(run(replace(problem, seed=1))[0]) != weights_hash(first)
 
 
-def test_a_floor_drops_only_what_lies_below_it(problem: Problem) -> None:
-    names = [name for name, module in problem.faulty.named_modules() if isinstance(module, nn.Linear)]
-    for place in (names[0], names[-1]):
-        places = Places((place,), torch.zeros(2, dtype=torch.long), torch.tensor([3, 40]))
-        indices = torch.cat([problem.failing, problem.passing])
-        evaluation = patches(problem.faulty, places, problem.repair_set, indices)
-        fitness = Fitness(evaluation, torch.isin(indices, problem.failing), 10.0)
-        values = torch.randn(30, 2, generator=torch.Generator().manual_seed(0)) * 2
-        exact = fitness(values)
-        floors = exact.flip(0)
-        quick = fitness(values, floors)
-        torch.testing.assert_close(quick[exact >= floors], exact[exact >= floors])
-        assert bool((quick[exact < floors] < floors[exact < floors]).all())
-        assert exact.max() <= fitness.ceiling
-
-
 def test_no_generation_is_no_repair(problem: Problem) -> None:
     for accept in ("if_better", "always"):
         with pytest.raises(RepairFailed, match="generations=0"):
@@ -135,28 +120,6 @@ def test_options_choose_targets_and_layers() -> None:
     assert differing(problem.faulty, repaired) == ["net.layers.5.weight"]
 
 
-def test_the_passing_sample_is_stratified() -> None:
-    problem = digits_problem()
-    sample = arachne._passing_sample(problem, 60, torch.Generator().manual_seed(0))
-    assert len(sample.unique()) == len(sample) and bool(torch.isin(sample, problem.passing).all())
-    whole = problem.repair_set.labels[problem.passing].bincount()
-    expected = (60 * whole / len(problem.passing)).round().clamp(min=1)
-    assert problem.repair_set.labels[sample].bincount().tolist() == expected.tolist()
-    everything = arachne._passing_sample(problem, len(problem.passing), torch.Generator())
-    assert torch.equal(everything, problem.passing)
-
-
-def test_bounds_and_start_come_from_the_layer() -> None:
-    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
-    model[0].weight.data = torch.tensor([[-1.0, 3.0], [0.0, 2.0]])
-    model[1].weight.data = torch.tensor([[2.0, 4.0]])
-    places = Places(("0", "1"), torch.tensor([1, 0]), torch.tensor([0, 3]))
-    mean, std, lower, upper = arachne._layer_statistics(model, places)
-    assert mean.tolist() == [3.0, 1.0]
-    assert std.tolist() == pytest.approx([1.0, 2.5**0.5])
-    assert lower.tolist() == [1.0, -2.0] and upper.tolist() == [8.0, 6.0]
-
-
 def test_check_names_what_is_missing_and_leaves_the_global_generator_alone() -> None:
     outlines = [digits_problem().task, TaskSpec(Plain().eval(), "image", 10, (1, 8, 8))]
     state = torch.get_rng_state()
@@ -193,3 +156,14 @@ def test_every_trial_stays_within_the_bounds(monkeypatch: pytest.MonkeyPatch) ->
     run(problem)
     lower, upper = bounds[0]
     assert all(bool(((v >= lower) & (v <= upper)).all()) for v in vectors)
+
+
+def test_bounds_and_start_come_from_the_layer() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    model[0].weight.data = torch.tensor([[-1.0, 3.0], [0.0, 2.0]])
+    model[1].weight.data = torch.tensor([[2.0, 4.0]])
+    places = Entries(("0.weight", "1.weight"), torch.tensor([1, 0]), torch.tensor([0, 3]))
+    noise = torch.randn(50, 2, generator=torch.Generator().manual_seed(3))
+    start, lower, upper = Arachne(population=50)._start_and_bounds(model, places, torch.Generator().manual_seed(3))
+    assert lower.tolist() == [1.0, -2.0] and upper.tolist() == [8.0, 6.0]
+    torch.testing.assert_close(start, torch.tensor([3.0, 1.0]) + torch.tensor([1.0, 2.5**0.5]) * noise)

@@ -1,3 +1,5 @@
+"""Random affine maps of images."""
+
 import pytest
 import torch
 
@@ -76,3 +78,13 @@ def test_the_generator_decides_the_draws_and_the_global_state_is_left_alone() ->
     assert torch.equal(first, second)
     assert not torch.equal(first, RandomAffine().draw(8, generator(4)))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("channels", "padding"), [(1, "zeros"), (3, "border")])
+def test_mild_maps_fit_the_ground_of_the_images(channels: int, padding: Padding) -> None:
+    affine = RandomAffine.mild(channels, flip=True)
+    assert (affine.padding, affine.flip, RandomAffine.mild(channels, flip=False).flip) == (padding, True, False)
+    images = torch.rand(4, channels, 8, 8, generator=generator())
+    expected = affine.apply(images, affine.draw(4, generator(1)))
+    assert affine.distorted(images, generator(1)).equal(expected)
+    assert not expected.equal(images)

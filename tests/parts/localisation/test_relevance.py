@@ -14,7 +14,7 @@ from study.data.split import Split
 from study.errors import NotApplicable
 from study.models.lenet5 import LeNet5
 from study.models.mlp import MLP
-from study.parts.localisation.relevance import Relevance, coloured, dense_layers, heatmaps
+from study.parts.localisation.relevance import Relevance, coloured, heatmaps
 from study.runtime.randomness import forked
 from tests.networks import Plain
 
@@ -29,9 +29,9 @@ def seeded(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def convolutional(bias: bool = True, hidden: bool = True) -> nn.Sequential:
-    body = (nn.Conv2d(1, 4, 3, bias=bias), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 6, 3, bias=bias), nn.ReLU())
-    head = (nn.Linear(96, 12), nn.ReLU(), nn.Linear(12, 5)) if hidden else (nn.Linear(96, 5),)
     with forked(0, "init"):
+        body = (nn.Conv2d(1, 4, 3, bias=bias), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 6, 3, bias=bias), nn.ReLU())
+        head = (nn.Linear(96, 12), nn.ReLU(), nn.Linear(12, 5)) if hidden else (nn.Linear(96, 5),)
         return chain(*body, nn.Flatten(), *head)
 
 
@@ -93,20 +93,6 @@ def test_features_with_negative_entries_get_gradient_times_activation() -> None:
     answer = net(inputs).argmax(1)
     assert bool((hidden < 0).any(1).all())
     torch.testing.assert_close(heatmap, hidden * net[3].weight[answer], rtol=1e-6, atol=1e-8)
-
-
-def test_a_batch_norm_of_the_head_is_folded_into_a_linear_layer() -> None:
-    norms = [nn.BatchNorm1d(5), nn.BatchNorm1d(5), nn.BatchNorm1d(3, affine=False)]
-    with forked(0, "init"):
-        net = chain(nn.Linear(4, 5), norms[0], nn.ReLU(), norms[1], nn.Dropout(), nn.Linear(5, 3, bias=False), norms[2])
-        for norm in norms:
-            for tensor in (norm.running_mean, norm.running_var, *norm.parameters()):
-                nn.init.uniform_(tensor, 0.5, 2)  # type: ignore[arg-type]
-    values = images(side=2).flatten(1)
-    expected = net(values)
-    for layer in dense_layers(list(net)):
-        values = layer.then(nn.functional.linear(values, layer.weight, layer.bias))
-    torch.testing.assert_close(values, expected)
 
 
 def test_an_input_without_relevance_has_empty_heatmaps_and_is_known() -> None:

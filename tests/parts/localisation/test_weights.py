@@ -7,7 +7,8 @@ from torch.nn import functional
 
 from study.data.split import Split
 from study.errors import NotApplicable
-from study.parts.localisation.weights import ConvNorm, Localiser, eligible_layers, pareto_front
+from study.parts.localisation.weights import ConvNorm, Localiser
+from study.parts.network.structure import eligible_layers
 from tests.problems import digits_problem, digits_splits
 
 FIVE = torch.arange(5)
@@ -180,26 +181,3 @@ def test_of_a_model_that_cannot_be_traced_the_output_layer_is_left(few: Split) -
         eligible_layers(Branching(nn.ReLU()).eval(), few.inputs[:2])
     with pytest.raises(NotApplicable, match="traced"):
         Localiser(model, ["hidden", "out"])
-
-
-def dominated(first: Tensor, second: Tensor, i: int) -> bool:
-    no_worse = (first >= first[i]) & (second >= second[i])
-    return bool((no_worse & ((first > first[i]) | (second > second[i]))).any())
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_pareto_front_equals_brute_force_with_ties(seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    first, second = torch.randint(0, 12, (2, 150), generator=generator).float()
-    expected = []
-    for i in range(150):
-        earlier_twin = ((first[:i] == first[i]) & (second[:i] == second[i])).any()
-        if not dominated(first, second, i) and not earlier_twin:
-            expected.append(i)
-    assert sorted(pareto_front(first, second).tolist()) == expected
-
-
-def test_pareto_front_by_hand() -> None:
-    first = torch.tensor([1.0, 3.0, 2.0, 3.0, 0.0])
-    second = torch.tensor([5.0, 1.0, 1.0, 1.0, 5.0])
-    assert pareto_front(first, second).tolist() == [1, 0]

@@ -1,26 +1,20 @@
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import linprog
-from torch import nn
+from torch import Tensor, nn
 
-from study.parts.network.linear_regions import Maximiser, PiecewiseLinear, Region
+from study.models.piecewise_linear import PiecewiseLinear
+from study.parts.network.linear_regions import Region, largest_excess
+from study.parts.solvers.linear_program import LinearProgram
 from tests.models.heads import DIMENSIONS, LOWER, UPPER, network, points
 
 
-@pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize("activation", [nn.ReLU(), nn.LeakyReLU(0.2)])
-def test_the_head_runs_as_its_modules_do(activation: nn.Module, batch_norm: bool) -> None:
-    layers = network(activation, batch_norm)
-    head = PiecewiseLinear(list(layers))
-    units, logits = head.run(points(50))
-    assert head.widths == [7, 5]
-    assert head.classes == 4
-    torch.testing.assert_close(units[:, :7], layers[:2](points(50)))
-    torch.testing.assert_close(units[:, 7:], layers[:5](points(50)))
-    torch.testing.assert_close(logits, layers(points(50)))
+def regions(count: int) -> tuple[PiecewiseLinear, list[Region], Tensor]:
+    """A head, the regions of so many random points, and the class that the head gives to each point."""
+    head = PiecewiseLinear(list(network(nn.ReLU()))).double()
+    units, logits = head.run(points(count))
+    return head, [Region.of(head, pattern, LOWER, UPPER) for pattern in units >= 0], logits.argmax(1)
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
@@ -41,43 +35,43 @@ def test_a_region_holds_the_inputs_of_its_pattern_and_gives_their_logits(
     np.testing.assert_allclose(frozen[inside], logits.numpy()[inside], atol=1e-12)
 
 
-def test_the_copy_in_float64_shares_nothing_with_the_head() -> None:
-    modules: Sequence[nn.Module] = [nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)]
-    copied = PiecewiseLinear(modules).double()
-    assert modules[0].weight.dtype is torch.float32
-    assert all(parameter.dtype is torch.float64 for module in copied.modules for parameter in module.parameters())
-
-
-@pytest.mark.parametrize(
-    ("modules", "expected"),
-    [
-        ([nn.Linear(2, 2)], False),
-        ([nn.Linear(2, 2), nn.Linear(2, 2)], False),
-        ([nn.Linear(2, 2), nn.ReLU()], False),
-        ([nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)], True),
-        ([nn.Linear(2, 2), nn.BatchNorm1d(2), nn.LeakyReLU(), nn.Dropout(), nn.Linear(2, 2), nn.ReLU()], True),
-    ],
-)
-def test_a_hidden_relu_lies_between_two_dense_layers(modules: list[nn.Module], expected: bool) -> None:
-    assert PiecewiseLinear(modules).has_hidden_relu is expected
-
-
 def test_maxima_over_a_region_are_those_of_another_solver() -> None:
-    head = PiecewiseLinear(list(network(nn.ReLU()))).double()
-    units, _ = head.run(points(20))
-    for pattern in units >= 0:
-        region = Region.of(head, pattern, LOWER, UPPER)
-        maximiser = Maximiser(region)
+    for region in regions(20)[1]:
+        program = LinearProgram(region.rows, region.offsets, region.lower, region.upper)
         for row in np.random.default_rng(0).normal(size=(3, DIMENSIONS)):
             bounds = list(zip(region.lower, region.upper, strict=True))
             expected = linprog(-row, A_ub=-region.rows, b_ub=region.offsets, bounds=bounds)
             assert expected.fun is not None
-            assert maximiser.maximum(row) == pytest.approx(-expected.fun, abs=1e-7)
-            assert maximiser.maximum(row) <= region.box_bound(row) + 1e-7
+            maximum = program.maximum(row)
+            assert maximum == pytest.approx(-expected.fun, abs=1e-7)
+            assert maximum is not None and maximum <= region.box_bound(row) + 1e-7
 
 
-def test_the_solver_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    head = PiecewiseLinear(list(network(nn.ReLU()))).double()
-    pattern = head.run(points(1))[0][0] >= 0
-    Maximiser(Region.of(head, pattern, LOWER, UPPER)).maximum(np.ones(DIMENSIONS))
-    assert capfd.readouterr() == ("", "")
+def test_no_logit_exceeds_another_in_a_region_by_more_than_its_largest_excess_and_one_reaches_it() -> None:
+    head, found, answers = regions(6)
+    inputs = points(200_000)
+    units, logits = head.run(inputs)
+    for region, own, answer in zip(found, head.run(points(6))[0] >= 0, answers.tolist(), strict=True):
+        label = (answer + 1) % 4
+        excess, solved = largest_excess(region, label, eps=0.25)
+        inside = logits[((units >= 0) == own).all(dim=1)]
+        assert len(inside) > 20
+        observed = (inside - inside[:, label : label + 1]).amax(0) + 0.25
+        observed[label] = 0
+        half = excess.max() / 2
+        assert excess[label] == 0
+        assert 1 <= solved <= 3
+        assert bool((observed.where(excess > 0, observed - half) <= excess + 1e-9).all())
+        assert observed.max() > 0.8 * excess.max()
+
+
+def test_without_an_optimum_the_bound_over_the_box_stands_for_the_excess(monkeypatch: pytest.MonkeyPatch) -> None:
+    (region,), (answer,) = regions(1)[1], regions(1)[2].tolist()
+    label = (answer + 1) % 4
+    monkeypatch.setattr(LinearProgram, "maximum", lambda *_: None)
+    excess, _ = largest_excess(region, label, eps=0.25)
+    bounds = torch.zeros(4, dtype=torch.float64)
+    for k in {0, 1, 2, 3} - {label}:
+        row, offset = region.margin(k, label)
+        bounds[k] = max(region.box_bound(row) + offset + 0.25, 0)
+    assert torch.equal(excess, bounds.where(bounds > bounds.max() / 2, 0))

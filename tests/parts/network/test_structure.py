@@ -18,7 +18,7 @@ from study.parts.network.structure import Structure, calls_of, last_linear
 from study.problem.prediction import predict
 from study.runtime.randomness import forked
 from tests.networks import Plain
-from tests.problems import digits_splits
+from tests.problems import digits_problem, digits_splits
 
 
 class Residual(nn.Module):
@@ -321,3 +321,35 @@ def test_a_trace_gives_what_the_nodes_produce_and_what_enters_the_last() -> None
         assert torch.equal(rectified, net.relu2(net.conv2(expected)))
         assert torch.equal(features, net.flatten(net.pool2(rectified)))
     assert (str(relu1.target), str(pool2.target)) == ("net.relu1", "net.pool2")
+
+
+def test_after_a_node_or_before_the_next_is_the_same_cut() -> None:
+    """Cut behind an activation, and before the layer that takes it."""
+    problem = digits_problem()
+    structure = Structure(problem.faulty)
+    inputs = problem.repair_set.inputs[:5]
+    hidden, last = structure.layers[1:]
+    prefix, suffix = structure.cut_after(last.node.args[0])  # type: ignore[arg-type]
+    with torch.no_grad():
+        features = prefix(inputs)
+        assert torch.equal(features, structure.prefix(last.node)(inputs))
+        assert torch.equal(suffix(features), problem.faulty(inputs))
+        prefix, suffix = structure.cut_after(hidden.node)  # the layer's own output, before its activation
+        assert bool((prefix(inputs) < 0).any()) and torch.equal(suffix(prefix(inputs)), problem.faulty(inputs))
+
+
+def test_nor_after_a_node_that_a_connection_passes_by() -> None:
+    class Skip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            features = self.first(inputs)
+            return features + self.second(features)  # type: ignore[no-any-return]
+
+    structure = Structure(Skip().eval())
+    first, second = structure.layers
+    structure.cut_after(first.node)
+    with pytest.raises(NotApplicable, match="connection passes it by"):
+        structure.cut_after(second.node)

@@ -7,7 +7,8 @@ from torch import nn
 
 from study.data.split import Split
 from study.parts.pictures.progress import Measure, Panel, drawn
-from study.problem.problem import Problem, TaskSpec
+from study.problem.problem import Problem
+from study.problem.task import TaskSpec
 from tests.problems import RECIPE
 
 

@@ -51,7 +51,7 @@ def test_fast_within_cluster_distances_are_the_naive_ones_of_every_cut() -> None
 def test_points_around_far_centres_fall_into_pure_clusters() -> None:
     truth = torch.arange(90) % 3
     centres = 20 * torch.eye(5)[:3]
-    found = clusters(between(centres[truth] + points(90)), most=30)
+    found = clusters(between(centres[truth] + points(90)), max_clusters=30)
     assert found.labels.max() + 1 >= 3
     for cluster in set(found.labels.tolist()):
         assert len(truth[torch.from_numpy(found.labels) == cluster].unique()) == 1
@@ -59,13 +59,13 @@ def test_points_around_far_centres_fall_into_pure_clusters() -> None:
 
 
 def test_the_number_of_clusters_is_limited_by_the_points() -> None:
-    assert clusters(between(points(10)), most=150).numbers.tolist() == list(range(2, 10))
-    assert clusters(between(points(40)), most=4).numbers.tolist() == [2, 3, 4]
+    assert clusters(between(points(10)), max_clusters=150).numbers.tolist() == list(range(2, 10))
+    assert clusters(between(points(40)), max_clusters=4).numbers.tolist() == [2, 3, 4]
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
 def test_few_points_take_the_cut_that_is_tightest(count: int) -> None:
-    found = clusters(between(points(count)), most=30)
+    found = clusters(between(points(count)), max_clusters=30)
     assert set(found.labels.tolist()) == set(range(found.labels.max() + 1))
     assert found.numbers.tolist() == list(range(2, max(2, count - 1) + 1))
     assert found.labels.max() + 1 == found.numbers[found.within.argmin()]
@@ -73,7 +73,7 @@ def test_few_points_take_the_cut_that_is_tightest(count: int) -> None:
 
 @pytest.mark.parametrize("count", [4, 20])
 def test_identical_points_are_one_cluster(count: int) -> None:
-    found = clusters(between(torch.ones(count, 3)), most=30)
+    found = clusters(between(torch.ones(count, 3)), max_clusters=30)
     assert not found.labels.any() and not found.within.any()
 
 

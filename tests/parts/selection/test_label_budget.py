@@ -84,9 +84,9 @@ def test_the_clusters_with_most_uncertainty_are_bought() -> None:
     u = torch.tensor([0.5, 0.3, 0.3, 0.3, 0.3, 0.8, 0.1, 1.0])  # sums 0.8, 0.9, 0.8, 0.1
     purchase = most_uncertain_clusters(clusters, u, 2, generator())
     assert purchase.bought.tolist() == [2, 0]
-    assert purchase.heir.tolist() == [1, 1, 0, 0, 0, NONE, NONE, NONE]
+    assert purchase.source.tolist() == [1, 1, 0, 0, 0, NONE, NONE, NONE]
     assert purchase.propagated(torch.tensor([7, 4])).tolist() == [4, 4, 7, 7, 7, NONE, NONE, NONE]
-    assert [purchase.family(place).tolist() for place in (0, 1)] == [[2, 3, 4], [0, 1]]
+    assert [purchase.recipients(position).tolist() for position in (0, 1)] == [[2, 3, 4], [0, 1]]
     assert most_uncertain_clusters(clusters, u, 4, generator()).bought.tolist() == [2, 0, 5, 6]
 
 
@@ -94,13 +94,13 @@ def test_every_member_of_a_bought_cluster_has_the_label_of_its_centre() -> None:
     clusters, u = cut(blobs(), 6), torch.rand(95, generator=generator())
     purchase = most_uncertain_clusters(clusters, u, 6, generator())
     labels = torch.arange(6) + 50
-    handed_on = purchase.propagated(labels)
+    propagated = purchase.propagated(labels)
     assert len(purchase.bought) == 6
-    for place, centre in enumerate(purchase.bought.tolist()):
+    for position, centre in enumerate(purchase.bought.tolist()):
         members = clusters.cluster == clusters.cluster[centre]
-        assert bool((handed_on[members] == labels[place]).all())
+        assert bool((propagated[members] == labels[position]).all())
     chosen = torch.isin(clusters.cluster, clusters.cluster[purchase.bought])
-    assert torch.equal(chosen, handed_on != NONE)
+    assert torch.equal(chosen, propagated != NONE)
 
 
 def test_an_input_whose_label_was_bought_keeps_it() -> None:
@@ -108,7 +108,7 @@ def test_an_input_whose_label_was_bought_keeps_it() -> None:
     purchase = most_uncertain_clusters(clusters, torch.tensor([0.1, 0.1, 0.3, 0.3, 0.9]), 2, generator())
     assert purchase.bought.tolist() == [1, 4]
     assert purchase.propagated(torch.tensor([7, 4])).tolist() == [4, 7, 7, 7, 4]
-    assert purchase.family(0).tolist() == [1, 2, 3]
+    assert purchase.recipients(0).tolist() == [1, 2, 3]
 
 
 def test_an_empty_cluster_is_not_bought() -> None:

@@ -22,13 +22,15 @@ def problem() -> Problem:
 
 
 def found(problem: Problem, errors: Tensor, **options: Any) -> steps.RootCauses:
-    return root_causes(Relevance(problem.faulty), problem.repair_set, errors, **({"most": 30} | options))
+    return root_causes(Relevance(problem.faulty), problem.repair_set, errors, **({"max_clusters": 30} | options))
 
 
 def test_failing_inputs_fall_into_clusters_that_are_closer_than_others(problem: Problem) -> None:
     causes = found(problem, problem.failing)
     assert causes.excluded == 0 and causes.cut is not None
     assert causes.count >= 2 and len(causes.labels) == len(problem.failing)
+    assert [number for number, _ in causes.curve] == list(range(2, min(30, len(problem.failing) - 1) + 1))
+    assert [distance for _, distance in causes.curve] == causes.cut.within.tolist()
     sizes = torch.bincount(causes.labels[causes.labels >= 0])
     assert sizes.min() >= 2
     distance = torch.cdist(causes.heatmaps, causes.heatmaps)
@@ -50,27 +52,27 @@ def test_the_layer_whose_heatmaps_separate_wins_over_noise(monkeypatch: pytest.M
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_very_few_failing_inputs_are_one_cluster_at_the_deepest_layer(problem: Problem, count: int) -> None:
     causes = found(problem, problem.failing[:count])
-    assert causes.labels.tolist() == [0] * count and causes.cut is None
+    assert causes.labels.tolist() == [0] * count and causes.cut is None and causes.curve == []
     assert causes.layer == len(Relevance(problem.faulty).names) - 1
 
 
 def test_identical_images_are_one_cluster(problem: Problem) -> None:
     inputs = problem.repair_set.tensors().inputs[problem.failing[:1]].repeat(20, 1, 1, 1)
     split = Split("repair", inputs, torch.zeros(20, dtype=torch.int64))
-    causes = root_causes(Relevance(problem.faulty), split, torch.arange(20), most=30)
+    causes = root_causes(Relevance(problem.faulty), split, torch.arange(20), max_clusters=30)
     assert causes.labels.tolist() == [0] * 20
 
 
 def test_if_the_failing_inputs_are_the_improvement_set_each_is_in_its_own_clusters_unsafe_set(problem: Problem) -> None:
     relevance = Relevance(problem.faulty)
-    causes = root_causes(relevance, problem.repair_set, problem.failing, most=30)
+    causes = root_causes(relevance, problem.repair_set, problem.failing, max_clusters=30)
     distances = distances_to_errors(relevance, problem.repair_set, problem.failing, causes)
     nearness = to_clusters(distances, causes.labels)
     member = causes.labels >= 0
     assert not nearness[member].gather(1, causes.labels[member, None]).any()
     sets = unsafe_sets(nearness, quotas(causes.labels, 1))
     for cluster, chosen in enumerate(sets):
-        assert torch.equal(chosen.places.sort().values, (causes.labels == cluster).nonzero().flatten())
+        assert torch.equal(chosen.indices.sort().values, (causes.labels == cluster).nonzero().flatten())
 
 
 def test_inputs_that_no_relevance_reaches_are_left_out_or_end_it(problem: Problem) -> None:
@@ -80,7 +82,7 @@ def test_inputs_that_no_relevance_reaches_are_left_out_or_end_it(problem: Proble
         net[1].bias.fill_(-0.01)
     inputs = torch.cat([problem.repair_set.tensors().inputs[:9], torch.zeros(2, 1, 8, 8)])
     split = Split("repair", inputs, torch.zeros(11, dtype=torch.int64))
-    causes = root_causes(Relevance(net), split, torch.arange(11), most=30)
+    causes = root_causes(Relevance(net), split, torch.arange(11), max_clusters=30)
     assert causes.excluded == 2 and causes.errors.tolist() == list(range(9))
     with pytest.raises(RepairFailed, match="no relevance"):
-        root_causes(Relevance(net), split, torch.tensor([9, 10]), most=30)
+        root_causes(Relevance(net), split, torch.tensor([9, 10]), max_clusters=30)

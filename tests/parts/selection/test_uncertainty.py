@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from study.data.split import Split
 from study.parts.augmentation.mixing import Mixing
-from study.parts.selection.uncertainty import nearest_distance, relative, threshold, view_entropy, with_views
+from study.parts.augmentation.views import Views
+from study.parts.selection.uncertainty import nearest_distance, relative, threshold, view_entropy
 from tests.problems import digits_problem
 
 MIXING = Mixing(width=1)
@@ -54,7 +55,7 @@ def split(images: Tensor) -> Split:
 def test_entropy_is_that_of_the_mean_over_the_image_and_its_views(views: int, probability: float) -> None:
     mixing: Any = Negative()
     pool = split(torch.tensor([0.25, 1.0]).view(2, 1, 1, 1))
-    entropy = view_entropy(Brightness(), pool, mixing, views, generator())
+    entropy = view_entropy(Brightness(), pool, Views(mixing, views, generator()))
     other = 1 - probability
     assert entropy[0].item() == pytest.approx(-probability * math.log2(probability) - other * math.log2(other))
     share = views / (views + 1)  # of the negative, whose brightness is 0: a probability that underflows
@@ -64,9 +65,9 @@ def test_entropy_is_that_of_the_mean_over_the_image_and_its_views(views: int, pr
 
 def test_a_constant_answer_is_as_uncertain_everywhere_and_a_one_hot_one_nowhere() -> None:
     pool = split(torch.rand(7, 1, 8, 8, generator=generator()))
-    even = view_entropy(Constant(0.0, 0.0, 0.0, 0.0), pool, MIXING, 4, generator())
+    even = view_entropy(Constant(0.0, 0.0, 0.0, 0.0), pool, Views(MIXING, 4, generator()))
     assert even.tolist() == pytest.approx([2.0] * 7) and relative(even).tolist() == [1.0] * 7
-    sure = view_entropy(Constant(0.0, 200.0), pool, MIXING, 4, generator())
+    sure = view_entropy(Constant(0.0, 200.0), pool, Views(MIXING, 4, generator()))
     assert sure.tolist() == relative(sure).tolist() == [0.0] * 7
 
 
@@ -74,21 +75,13 @@ def test_uncertainty_lies_between_0_and_1_is_higher_where_the_model_errs_and_cha
     problem = digits_problem(batch_norm=True)
     model = problem.copy()
     model.train()
-    entropy = view_entropy(model, problem.repair_set, MIXING, 4, generator())
+    entropy = view_entropy(model, problem.repair_set, Views(MIXING, 4, generator()))
     u = relative(entropy)
     assert len(u) == 400 and u.min() >= 0 and u.max() == 1
     assert u[problem.failing].mean() > 2 * u[problem.passing].mean()
     assert all(module.training for module in model.modules())
     assert all(torch.equal(old, new) for old, new in zip(problem.faulty.buffers(), model.buffers(), strict=True))
-    torch.testing.assert_close(entropy, view_entropy(problem.faulty, problem.repair_set, MIXING, 4, generator()))
-
-
-def test_views_lie_one_after_the_other_behind_the_images() -> None:
-    images = torch.rand(5, 1, 8, 8, generator=generator())
-    views = with_views(images, MIXING, 3, generator())
-    assert views.shape == (20, 1, 8, 8) and torch.equal(views[:5], images)
-    nearest = torch.cdist(views[5:].flatten(1), images.flatten(1)).argmin(1)
-    assert nearest.tolist() == [0, 1, 2, 3, 4] * 3
+    torch.testing.assert_close(entropy, view_entropy(problem.faulty, problem.repair_set, Views(MIXING, 4, generator())))
 
 
 def test_distance_is_the_mean_cosine_distance_to_the_nearest() -> None:

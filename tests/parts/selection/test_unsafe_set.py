@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from study.parts.selection.unsafe_set import (
-    Member,
+    UnsafeSet,
     balanced_bag,
     capped,
     quotas,
@@ -37,46 +37,46 @@ def test_quotas_are_rounded_up() -> None:
     assert quotas(labels, 1.1).tolist() == [4, 3]
 
 
-def one_by_one(nearness: Tensor, most: list[int]) -> list[list[int]]:
-    """The selection as it is told: round by round, input by input in the order of distance."""
-    sets: list[list[int]] = [[] for _ in most]
+def one_by_one(nearness: Tensor, limits: list[int]) -> list[list[int]]:
+    """The selection written out: round by round, input by input in the order of distance."""
+    sets: list[list[int]] = [[] for _ in limits]
     ranked, taken = nearness.argsort(dim=1, stable=True), set[int]()
-    for order in range(len(most)):
+    for order in range(len(limits)):
         own = nearness.gather(1, ranked[:, order : order + 1]).flatten()
-        for place in own.argsort(stable=True).tolist():
-            cluster = int(ranked[place, order])
-            if place not in taken and len(sets[cluster]) < most[cluster]:
-                sets[cluster].append(place)
-                taken.add(place)
+        for index in own.argsort(stable=True).tolist():
+            cluster = int(ranked[index, order])
+            if index not in taken and len(sets[cluster]) < limits[cluster]:
+                sets[cluster].append(index)
+                taken.add(index)
     return sets
 
 
-def test_unsafe_sets_are_disjoint_within_quota_and_those_of_the_told_selection() -> None:
+def test_unsafe_sets_are_disjoint_within_quota_and_those_of_the_selection_written_out() -> None:
     for seed in range(5):
         nearness = torch.randint(0, 30, (60, 4), generator=generator(seed)).double()  # with ties
-        most = torch.tensor([3, 20, 10, 7])
-        sets = unsafe_sets(nearness, most)
-        assert [member.places.tolist() for member in sets] == one_by_one(nearness, most.tolist())
-        places = torch.cat([member.places for member in sets])
-        assert len(places.unique()) == len(places) == 40
-        for cluster, member in enumerate(sets):
-            assert torch.equal(member.distances, nearness[member.places, cluster])
+        limits = torch.tensor([3, 20, 10, 7])
+        sets = unsafe_sets(nearness, limits)
+        assert [each.indices.tolist() for each in sets] == one_by_one(nearness, limits.tolist())
+        indices = torch.cat([each.indices for each in sets])
+        assert len(indices.unique()) == len(indices) == 40
+        for cluster, each in enumerate(sets):
+            assert torch.equal(each.distances, nearness[each.indices, cluster])
 
 
 def test_where_inputs_run_out_sets_stay_smaller() -> None:
     sets = unsafe_sets(torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([5, 5]))
-    assert [len(member.places) for member in sets] == [2, 0]
+    assert [len(each.indices) for each in sets] == [2, 0]
 
 
 def test_in_the_bag_every_set_keeps_its_inputs_and_fills_up_with_near_ones() -> None:
-    far = Member(torch.tensor([7, 8]), torch.tensor([0.0, 5.0]).double())
-    sets = [far, Member(torch.empty(0, dtype=torch.int64), torch.empty(0).double())]
-    sets.append(Member(torch.tensor([3, 4, 5]), torch.zeros(3).double()))
+    far = UnsafeSet(torch.tensor([7, 8]), torch.tensor([0.0, 5.0]).double())
+    sets = [far, UnsafeSet(torch.empty(0, dtype=torch.int64), torch.empty(0).double())]
+    sets.append(UnsafeSet(torch.tensor([3, 4, 5]), torch.zeros(3).double()))
     bag = balanced_bag(sets, 300, generator())
     assert len(bag) == 600 and bag[:2].tolist() == [7, 8] and bag[300:303].tolist() == [3, 4, 5]
     assert (bag[:300] == 7).sum() == 299  # 1 - d / sum is 1 for the nearest, 0 for the other
     assert set(bag[300:].tolist()) == {3, 4, 5}
-    assert all(80 < int((bag == place).sum()) < 120 for place in (3, 4, 5))
+    assert all(80 < int((bag == index).sum()) < 120 for index in (3, 4, 5))
     assert balanced_bag(sets, 0, generator()).tolist() == [7, 8, 3, 4, 5]
     assert torch.equal(bag, balanced_bag(sets, 300, generator()))
 

@@ -2,9 +2,11 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
-from study.parts.training.consistency import jensen_shannon
+from study.parts.training.consistency import consistency_loss, jensen_shannon
+from tests.problems import digits_splits
 
 
 def logits(views: int, scale: float = 3.0) -> list[torch.Tensor]:
@@ -55,3 +57,26 @@ def test_the_gradient_stays_finite_on_saturated_logits() -> None:
     views = [view.requires_grad_() for view in logits(3, scale=1000.0)]
     gradients = torch.autograd.grad(jensen_shannon(views), views)
     assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+
+
+def test_equal_views_cost_cross_entropy_alone() -> None:
+    model, images = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), digits_splits()["train"].tensors().inputs[:32]
+    labels = digits_splits()["train"].labels[:32]
+    loss = consistency_loss(model, images, images.repeat(2, 1, 1, 1), labels, 12.0)
+    torch.testing.assert_close(loss, functional.cross_entropy(model(images), labels))
+
+
+def test_the_consistency_term_is_weighted_and_at_most_log_3() -> None:
+    model = nn.Flatten()  # the images are the logits
+    clean, first, second = (1000 * torch.eye(3)[[index]] for index in range(3))
+    labels = torch.tensor([0])
+    loss = consistency_loss(model, clean, torch.cat([first, second]), labels, 12.0)
+    assert loss.item() == pytest.approx(12 * math.log(3), rel=1e-5)
+
+
+def test_views_of_an_image_are_compared_with_each_other_not_with_another_image() -> None:
+    model, images = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), digits_splits()["train"].tensors().inputs[:32]
+    labels = digits_splits()["train"].labels[:32]
+    aligned = consistency_loss(model, images, torch.cat([images, images]), labels, 12.0)
+    shifted = consistency_loss(model, images, torch.cat([images, images.roll(1, 0)]), labels, 12.0)
+    assert shifted > aligned + 0.01

@@ -10,11 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.data.split import Split
 from study.models.lenet5 import LeNet5
-from study.parts.training.edit_probes import Guard, Probes, guard_subset
 from study.parts.training.editor import Editor, EditorSettings, in_eval_mode, shortfall
-from study.problem.prediction import accuracy
 from study.runtime.randomness import stream
 from study.storage.models import weights_hash
 from tests.networks import Plain
@@ -25,15 +22,13 @@ SCOPES = {"all": "all", "middle": ["layers.3"], "last": ["layers.5"]}
 
 
 def editor_of(model: nn.Module, scope: Any = "all", example: Tensor = INPUT, **options: Any) -> Editor:
-    decay = options.pop("decay", torch.tensor(0.5))
-    settings = EditorSettings(scope, options.pop("steps", 5), options.pop("rate", 1e-2))
-    editor = settings.editor(model, example, decay)
-    for name, value in options.items():
-        setattr(editor, name, value)
+    decay, early_exit = options.pop("decay", torch.tensor(0.5)), options.pop("early_exit", True)
+    editor = EditorSettings(scope, **{"steps": 5, "rate": 1e-2} | options).editor(model, example, decay)
+    editor.early_exit = early_exit
     return editor
 
 
-def wanted(model: nn.Module, rank: int = 1, inputs: Tensor = INPUT) -> Tensor:
+def ranked_class(model: nn.Module, rank: int = 1, inputs: Tensor = INPUT) -> Tensor:
     """The class that the model ranks at `rank` (0: the one it predicts)."""
     return model(inputs).argsort(1, descending=True)[:, rank].detach()
 
@@ -59,7 +54,7 @@ def by_hand(model: nn.Module, names: Sequence[str], labels: Tensor, steps: int, 
     return model
 
 
-def test_shortfall_is_how_far_the_wanted_class_is_from_winning() -> None:
+def test_shortfall_is_how_far_the_target_class_is_from_winning() -> None:
     logits = torch.tensor([[2.0, 5.0, 1.0], [2.0, 5.0, 1.0], [3.0, 3.0, 0.0]])
     assert shortfall(logits, torch.tensor([0, 1, 1])).tolist() == [3.0, 0.0, 0.0]
     assert shortfall(logits, torch.tensor([2, 1, 0]), margin=3.5).tolist() == [7.5, 0.5, 3.5]
@@ -75,7 +70,7 @@ def test_equals_rmsprop_on_a_copy(scope: str, batch_norm: bool, graph: bool) -> 
     if batch_norm:
         scope = "all"
     editor = editor_of(model, SCOPES[scope], decay=torch.tensor(0.3), steps=4, rate=3e-3)
-    label = wanted(model, 4)
+    label = ranked_class(model, 4)
     edit = editor.edit(editor.features(INPUT), label, graph=graph)
     assert edit.steps >= 3
     expected = by_hand(model, list(edit.weights), label, 4, 3e-3, 0.3)
@@ -87,8 +82,8 @@ def test_equals_rmsprop_on_a_copy(scope: str, batch_norm: bool, graph: bool) -> 
 def test_equals_rmsprop_on_a_network_that_cannot_be_traced() -> None:
     torch.manual_seed(0)
     model = Plain().eval()
-    edit = editor_of(model, ["out"], steps=3, rate=1e-3).edit(INPUT, wanted(model, 5), graph=False)
-    expected = by_hand(model, ["out.weight", "out.bias"], wanted(model, 5), 3, 1e-3, 0.5)
+    edit = editor_of(model, ["out"], steps=3, rate=1e-3).edit(INPUT, ranked_class(model, 5), graph=False)
+    expected = by_hand(model, ["out.weight", "out.bias"], ranked_class(model, 5), 3, 1e-3, 0.5)
     assert edit.steps == 3
     torch.testing.assert_close(edit.weights["out.weight"], expected.out.weight)  # type: ignore[union-attr]
 
@@ -97,7 +92,7 @@ def test_a_channels_last_network_is_edited_in_its_own_layout() -> None:
     torch.manual_seed(0)
     model = LeNet5(input_shape=(3, 28, 28), num_classes=10).eval()
     images = torch.rand(1, 3, 28, 28, generator=stream(0, "images"))
-    edit = editor_of(model, example=images).edit(images, wanted(model, 3, images), graph=False)
+    edit = editor_of(model, example=images).edit(images, ranked_class(model, 3, images), graph=False)
     assert edit.steps
     assert edit.weights["conv2.weight"].stride() == model.conv2.weight.stride()
     changed = copy.deepcopy(model)
@@ -109,7 +104,7 @@ def test_no_step_where_none_is_allowed_or_needed() -> None:
     model = digits_problem().faulty
     for options, rank in (({"steps": 0}, 3), ({"steps": 5}, 0)):
         editor = editor_of(model, **options)
-        edit = editor.edit(editor.features(INPUT), wanted(model, rank), graph=False)
+        edit = editor.edit(editor.features(INPUT), ranked_class(model, rank), graph=False)
         assert edit.steps == 0
         assert all(torch.equal(weight, model.get_parameter(name)) for name, weight in edit.weights.items())
         assert bool(edit.success) == (rank == 0)
@@ -121,7 +116,7 @@ def test_a_successful_edit_changes_the_answer_and_nothing_but_its_scope(batch_no
     model = digits_problem(batch_norm).faulty
     before = weights_hash(model)
     editor = editor_of(model, ["layers.4" if batch_norm else "layers.3"], steps=20)
-    label = wanted(model, 3)
+    label = ranked_class(model, 3)
     edit = editor.edit(editor.features(INPUT), label, graph=True)
     assert edit.success and edit.steps
     assert weights_hash(model) == before
@@ -137,7 +132,7 @@ def test_a_successful_edit_changes_the_answer_and_nothing_but_its_scope(batch_no
 def test_the_first_step_is_alpha_long_where_there_is_a_gradient() -> None:
     model = digits_problem().faulty
     editor = editor_of(model, steps=1, rate=1e-3)
-    label = wanted(model, 2)
+    label = ranked_class(model, 2)
     edit = editor.edit(editor.features(INPUT), label, graph=False)
     loss = shortfall(model(INPUT), label).mean()
     moved = {"far": 0, "not": 0}
@@ -161,7 +156,7 @@ def test_all_steps_without_a_look_equal_the_early_exit() -> None:
         for early_exit in (True, False):
             decay = torch.tensor(0.4, requires_grad=True)
             editor = editor_of(model, decay=decay, steps=8, rate=2e-2, early_exit=early_exit)
-            edit = editor.edit(editor.features(INPUT), wanted(model, rank), graph=True)
+            edit = editor.edit(editor.features(INPUT), ranked_class(model, rank), graph=True)
             score = editor.logits(editor.features(INPUT), edit.weights).square().sum() + edit.loss
             wrt = [*model.parameters(), decay]
             results.append((edit, torch.autograd.grad(score, wrt, allow_unused=True)))
@@ -176,7 +171,7 @@ def test_all_steps_without_a_look_equal_the_early_exit() -> None:
 def test_without_second_order_the_steps_count_as_constant() -> None:
     model = digits_problem().faulty
     editor = editor_of(model, steps=1, second_order=False)
-    edit = editor.edit(editor.features(INPUT), wanted(model, 4), graph=True)
+    edit = editor.edit(editor.features(INPUT), ranked_class(model, 4), graph=True)
     chosen = edit.weights["net.layers.5.bias"].sum()
     (gradient,) = torch.autograd.grad(chosen, model.get_parameter("net.layers.5.bias"), retain_graph=True)
     assert torch.equal(gradient, torch.ones(10))
@@ -189,45 +184,16 @@ def test_beta_is_used_within_its_bounds_and_its_gradient_passes() -> None:
     for value in (1.0, 1.7):
         decay = torch.tensor(value, requires_grad=True)
         editor = editor_of(model, decay=decay, steps=3, rate=1e-3)
-        edit = editor.edit(editor.features(INPUT), wanted(model, 5), graph=True)
+        edit = editor.edit(editor.features(INPUT), ranked_class(model, 5), graph=True)
         weights.append(edit.weights["net.layers.3.weight"])
         (gradient,) = torch.autograd.grad(edit.loss, decay)
         assert gradient != 0
     assert torch.equal(*weights)
 
 
-def test_eval_mode_is_lent_and_given_back() -> None:
+def test_eval_mode_holds_inside_and_each_modules_mode_is_restored() -> None:
     model = digits_problem(batch_norm=True).copy().train()
     frozen = model.get_submodule("net.layers.2").eval()
     with in_eval_mode(model):
         assert not any(module.training for module in model.modules())
     assert model.training and not frozen.training
-
-
-def test_probes_measure_what_edits_written_into_a_copy_do() -> None:
-    problem = digits_problem()
-    validation, model = problem.validation, problem.copy()
-    inputs = torch.randint(len(validation), (6,), generator=stream(0, "probes"))
-    probes = Probes(validation, validation, 10, 6, stream(0, "probes"))
-    editor = editor_of(model, steps=3, rate=3e-3)
-    measured = probes.measure(editor)
-    lost, won, steps = 0.0, 0, 0
-    for place, label in zip(inputs, probes._labels.split(1), strict=True):
-        edit = editor.edit(editor.features(validation.fetch(place[None]).inputs), label, graph=False)
-        edited = copy.deepcopy(model)
-        editor_of(edited, steps=3).write(edit.weights)
-        lost += accuracy(model, validation) - accuracy(edited, validation)
-        won += bool(edit.success)
-        steps += int(edit.steps)
-    assert measured == pytest.approx((won / 6, lost / 6, steps / 6))
-    assert measured.drawdown > 0 and 0 < measured.success < 1
-
-
-def test_the_guard_set_has_so_many_inputs_at_most_always_the_same() -> None:
-    few = digits_splits()["validation"]
-    assert torch.equal(guard_subset(few, 1000, stream(0, "guard")).labels, few.labels)
-    many = Split("validation", torch.arange(5000.0)[:, None], torch.arange(5000))
-    first, again = (guard_subset(many, 1000, stream(0, "guard")).labels for _ in range(2))
-    assert len(first) == len(first.unique()) == 1000 and torch.equal(first, again)
-    model = digits_problem().faulty
-    assert Guard.of(editor_of(model), few).accuracy(editor_of(model)).item() == accuracy(model, few)

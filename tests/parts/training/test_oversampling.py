@@ -10,7 +10,7 @@ from study.parts.training.fairness import balancing_weights
 from study.parts.training.oversampling import Oversampled
 from study.runtime.randomness import stream
 
-OFTEN = torch.tensor([3, 70, 71])
+EXTRA = torch.tensor([3, 70, 71])
 
 
 def split() -> Split:
@@ -20,7 +20,12 @@ def split() -> Split:
 
 
 def oversampled(**changes: Any) -> Oversampled:
-    arguments: dict[str, Any] = {"weights": None, "extra": 4, "often": OFTEN, "extra_generator": stream(0, "extra")}
+    arguments: dict[str, Any] = {
+        "weights": None,
+        "extra": 4,
+        "extra_indices": EXTRA,
+        "extra_generator": stream(0, "extra"),
+    }
     return Oversampled(split(), 32, stream(0, "batches"), **(arguments | changes))
 
 
@@ -28,13 +33,13 @@ def test_appends_only_items_of_the_given_ones() -> None:
     batches = list(oversampled())
     assert [len(batch.labels) for batch in batches] == [36, 36, 36, 8]
     appended = torch.cat([batch.indices[-4:] for batch in batches])
-    assert set(appended.tolist()) == set(OFTEN.tolist())
+    assert set(appended.tolist()) == set(EXTRA.tolist())
     assert torch.cat([batch.indices[:-4] for batch in batches]).sort().values.equal(torch.arange(100))
 
 
 def test_without_anything_to_append_the_batches_are_those_of_the_split() -> None:
     plain = split().batches(32, stream(0, "batches"))
-    for changes in ({"often": OFTEN[:0]}, {"extra": 0}):
+    for changes in ({"extra_indices": EXTRA[:0]}, {"extra": 0}):
         loader = oversampled(**changes)
         for _ in range(2):
             for ours, theirs in zip(loader, plain, strict=True):
@@ -46,7 +51,7 @@ def test_without_anything_to_append_the_batches_are_those_of_the_split() -> None
 def test_a_single_item_left_over_joins_the_batch_before_unless_it_has_company() -> None:
     def sizes(extra: int) -> list[int]:
         extras = stream(0, "extra")
-        arguments: dict[str, Any] = {"weights": None, "extra": extra, "often": OFTEN, "extra_generator": extras}
+        arguments: dict[str, Any] = {"weights": None, "extra": extra, "extra_indices": EXTRA, "extra_generator": extras}
         loader = Oversampled(split(), 33, stream(0, "batches"), **arguments)
         lengths = [len(batch.labels) for batch in loader]
         assert len(loader) == len(lengths)

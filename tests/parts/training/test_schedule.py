@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from study.parts.training.schedule import PEAK, chosen_rate, has_batch_norm, over_steps, peak_rate, warm_up_and_cosine
+from study.parts.training.schedule import (
+    PEAK,
+    chosen_rate,
+    cosine_sgd,
+    has_batch_norm,
+    over_steps,
+    peak_rate,
+    warm_up_and_cosine,
+)
 from tests.problems import RECIPE
 
 
@@ -53,3 +61,15 @@ def test_the_recipes_rate_is_taken_unless_adam_runs_by_a_cosine() -> None:
     assert chosen_rate("auto", nn.BatchNorm1d(2), adam, "cosine") == peak_rate(nn.BatchNorm1d(2)) < PEAK
     assert {chosen_rate("auto", model, sgd, "cosine"), chosen_rate("auto", model, adam, "constant")} == {0.3}
     assert {chosen_rate(0.1, model, recipe, "cosine") for recipe in (adam, sgd)} == {0.1}
+
+
+def test_the_rate_falls_by_cosine_to_a_millionth() -> None:
+    weight = nn.Parameter(torch.zeros(1))
+    parts = cosine_sgd([weight], 0.01, 5e-4, steps=10)
+    optimizer, schedule = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(11):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert [rates[0], rates[5], rates[10]] == pytest.approx([0.01, (0.01 + 1e-6) / 2, 1e-6])

@@ -9,103 +9,96 @@ As a repair: the faulty model is fine-tuned this way (phase 1), then its failing
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+import dataclasses
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field, validate_call
-from torch import nn
+from pydantic import Field
 
 from study.errors import NotApplicable
-from study.methods.model_level.finetune import Data
 from study.parts.network.edit_scope import Scope
-from study.parts.training.editing import Editing
+from study.parts.pictures.editability import draw_evaluations
+from study.parts.training.edit_probes import Guard, guard_subset
+from study.parts.training.editing import GUARD_SIZE, guarded_edits
 from study.parts.training.editor import EditorSettings
 from study.parts.training.editor_training import EditorTraining, Objective
-from study.problem.problem import Problem, TaskSpec
-from study.repair.approach import Approach, Level, Log, Seconds, Stage
+from study.parts.training.fine_tuning import Data, training_data
+from study.parts.training.schedule import Schedule
+from study.problem.problem import Problem
+from study.problem.recipe import Auto
+from study.problem.task import TaskSpec
+from study.repair.approach import Approach, Level, Repair, Repaired, hyperparameters
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+@hyperparameters
 class EditableTraining(Approach):
     """Hyperparameters: see conf/method/editable_training.yaml."""
 
     level: ClassVar[Level] = "model"
     source: ClassVar[str] = "Sinitsin et al., Editable Neural Networks, ICLR 2020"
 
-    @validate_call
-    def __init__(
-        self,
-        *,
-        data: Data = "train",
-        epochs: Annotated[int, Field(ge=0, le=10_000)] = 14,
-        schedule: Literal["constant", "cosine"] = "cosine",
-        lr: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] = "auto",
-        batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto",
-        edit_scope: Scope = "auto",
-        edit_steps: Annotated[int, Field(ge=0)] = 5,
-        alpha: Annotated[float, Field(gt=0)] = 1e-3,
-        beta: Share = 0.5,
-        first_order: bool = False,
-        c_edit: Weight = 0.01,
-        c_loc: Weight = 0.01,
-        p_repair: Share = 0.0,
-        grad_clip: Annotated[float, Field(gt=0)] = 10.0,
-        n_probe: Annotated[int, Field(ge=1)] = 20,
-        patience: Annotated[int, Field(ge=1)] | None = None,
-        phase2: Literal["sequential", "joint", "none"] = "sequential",
-        tol: Share = 0.0,
-        max_seconds: Seconds = None,
-    ) -> None:
-        super().__init__(max_seconds=max_seconds)
-        self.settings = EditorSettings(edit_scope, edit_steps, alpha, second_order=not first_order)
-        self.beta, self.phase2, self.tol = beta, phase2, tol
-        self.objective = Objective(c_edit, c_loc, p_repair, grad_clip)
-        self.n_probe, self.patience = n_probe, patience
-        self.tuning = {"data": data, "epochs": epochs, "schedule": schedule, "lr": lr, "batch_size": batch_size}
-        self._training: EditorTraining | None = None
-        self._editing: Editing | None = None
+    data: Data = "train"
+    epochs: Annotated[int, Field(ge=0, le=10_000)] = 14
+    schedule: Schedule = "cosine"
+    lr: Annotated[float, Field(gt=0, le=10)] | Auto = "auto"
+    batch_size: Annotated[int, Field(ge=1)] | Auto = "auto"
+    edit_scope: Scope = "auto"
+    edit_steps: Annotated[int, Field(ge=0)] = 5
+    alpha: Annotated[float, Field(gt=0)] = 1e-3
+    beta: Share = 0.5
+    first_order: bool = False
+    c_edit: Weight = 0.01
+    c_loc: Weight = 0.01
+    p_repair: Share = 0.0
+    grad_clip: Annotated[float, Field(gt=0)] = 10.0
+    n_probe: Annotated[int, Field(ge=1)] = 20
+    patience: Annotated[int, Field(ge=1)] | None = None
+    phase2: Literal["sequential", "joint", "none"] = "sequential"
+    tol: Share = 0.0
+
+    @property
+    def editor_settings(self) -> EditorSettings:
+        """How both phases edit."""
+        return EditorSettings(self.edit_scope, self.edit_steps, self.alpha, second_order=not self.first_order)
 
     def check(self, task: TaskSpec) -> None:
         """One edit step with graph, and its derivative."""
-        example = torch.linspace(0, 1, math.prod(task.input_shape)).reshape(1, *task.input_shape)
-        example = example.long() if task.kind == "tokens" else example
-        decay = torch.tensor(self.beta, requires_grad=True)
+        # With a margin there is a loss, hence a step, whatever the network predicts.
+        settings = dataclasses.replace(self.editor_settings, steps=1, margin=1.0)
+        example, decay = task.example(1), torch.tensor(self.beta, requires_grad=True)
         try:
-            editor = self.settings.editor(copy.deepcopy(task.model), example, decay)
-            editor.steps, editor.margin = 1, 1.0  # with a margin there is a loss, hence a step, whatever it predicts
+            editor = settings.editor(copy.deepcopy(task.model), example, decay)
             edit = editor.edit(editor.features(example), torch.zeros(1, dtype=torch.int64), graph=True)
             edit.loss.backward()  # unlike torch.autograd.grad, this runs every node
         except RuntimeError as error:
-            name = type(task.model).__name__
-            raise NotApplicable(f"needs a network that can be differentiated twice: {name} cannot ({error})") from error
+            message = f"needs a network that can be differentiated twice: {task.name} cannot ({error})"
+            raise NotApplicable(message) from error
 
-    def stages(self, problem: Problem) -> Iterator[Stage]:
-        self._training = EditorTraining(
-            self.settings,
-            self.objective,
+    def repair(self, problem: Problem) -> Repair:
+        training = EditorTraining(
+            problem,
+            problem.copy(),
+            training_data(problem, self.data),
+            settings=self.editor_settings,
+            objective=Objective(self.c_edit, self.c_loc, self.p_repair, self.grad_clip),
             beta=self.beta,
             n_probe=self.n_probe,
             patience=self.patience,
             max_seconds=self.max_seconds,
-            **self.tuning,
+            epochs=self.epochs,
+            schedule=self.schedule,
+            lr=self.lr,
+            batch_size=self.batch_size,
         )
-        yield self._training
-        self._result, beta = self._training.trained()
+        yield training  # phase 1
+        model, decay, costs = training.model, training.remove_decay(), training.costs()
         if self.phase2 != "none":
-            self._editing = Editing(self._result, self.settings, beta, self.phase2, self.tol)
-            yield self._editing
-            self._result = self._editing.repaired()
-
-    def repaired(self) -> nn.Module:
-        return self._result.eval()
-
-    def costs(self) -> Log:
-        phases = [phase for phase in (self._training, self._editing) if phase is not None]
-        return {name: value for phase in phases for name, value in phase.costs().items()}
-
-    def pictures(self) -> Mapping[str, Any]:
-        return self._training.pictures() if self._training else {}
+            failing = problem.repair_set.subset(problem.failing)
+            editor = self.editor_settings.editor(model, failing.fetch(torch.tensor([0])).inputs, decay)
+            guard = Guard.of(editor, guard_subset(problem.validation, GUARD_SIZE, problem.stream("guard")))
+            counts = yield from guarded_edits(editor, failing, guard, mode=self.phase2, tol=self.tol)
+            costs |= counts.costs()
+        return Repaired(model, costs, lambda: draw_evaluations(training.evaluations, training.chosen))

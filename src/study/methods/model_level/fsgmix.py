@@ -1,42 +1,46 @@
 """FSGMix, few-shot guided mix (reconstructed).
 
 Xuhong Ren, Bing Yu, Hua Qi, Felix Juefei-Xu, Zhuo Li, Wanli Xue, Lei Ma, Jianjun Zhao: Few-Shot Guided Mix for DNN
-Repairing, ICSME 2020. The paper's text was not available: this is a reconstruction from AugMix (arXiv 1912.02781), the
-group's follow-up DeepRepair (arXiv 2011.09884) and ArchRepair's use of it as a baseline (10.1145/3585005). What exactly
-guides the mix is our construction.
+Repairing, ICSME 2020. Its text was not available: reconstructed from AugMix (arXiv 1912.02781), the group's follow-up
+DeepRepair (arXiv 2011.09884) and ArchRepair, where it is a baseline (10.1145/3585005); the guide is our construction.
 Level: model. Needs: images in [0, 1], as grey levels before normalisation; failing repair inputs with their labels.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, validate_call
+from pydantic import Field
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
-from study.data.split import Batch, Batches, Split, joined
-from study.errors import RepairFailed
-from study.parts.augmentation.augmix import draw_mix, mix
-from study.parts.augmentation.mixing import VIEWS, cosine_sgd
-from study.parts.training.mixed_training import MixedTraining, Transform
-from study.parts.training.schedule import chosen_rate, over_steps
+from study.data.split import Batch, joined
+from study.errors import NotApplicable, RepairFailed
+from study.parts.augmentation.augmix import OPERATORS, REPLACE
+from study.parts.augmentation.drawn_transform import Transform
+from study.parts.augmentation.guided_mix import guided_mix
+from study.parts.augmentation.mixing import VIEWS, Mixing
+from study.parts.selection.few_per_class import few_per_class
+from study.parts.selection.guides import Guides
+from study.parts.training.mixed_training import MixedTraining
+from study.parts.training.sampled import Sampled
+from study.parts.training.schedule import chosen_rate, cosine_sgd, over_steps, with_schedule
+from study.problem.augmentation import Augmentation
 from study.problem.prediction import accuracy
 from study.problem.problem import Problem
-from study.problem.recipe import Auto
-from study.repair.approach import Level, Seconds
+from study.problem.recipe import Auto, Recipe
+from study.problem.task import TaskSpec
+from study.repair.approach import Approach, Level, Repair, Repaired, hyperparameters
 
 SGD_LR = 0.01
-ROUNDING = 1e-9
-"""Accuracies are shares of a count: a loss of exactly `tol` is within the bound."""
+ROUNDING = 1e-9  # accuracies are shares of a count: a loss of exactly `tol` is within the bound
+Guide = Literal["chain", "operator", "raw", "none"]
 
 
-class FSGMix(MixedTraining):
+@hyperparameters
+class FSGMix(Approach):
     """Mixes each training image with augmented copies of itself and with a failing image of its class, then fine-tunes.
 
     The network learns clean images by cross-entropy, and to predict the same for a clean image and two such mixes.
@@ -45,183 +49,101 @@ class FSGMix(MixedTraining):
     level: ClassVar[Level] = "model"
     source: ClassVar[str] = "Ren et al., Few-Shot Guided Mix for DNN Repairing, ICSME 2020 (reconstructed)"
 
-    @validate_call
-    def __init__(
-        self,
-        *,
-        guide: Literal["chain", "operator", "raw", "none"] = "chain",
-        guide_class: Literal["same", "any"] = "same",
-        shots: Annotated[int, Field(ge=0)] = 0,
-        add_failing: bool = True,
-        width: Annotated[int, Field(ge=1)] = 3,
-        depth: Annotated[int, Field(ge=1)] = 3,
-        severity: Annotated[float, Field(ge=0.1, le=10)] = 3.0,
-        jsd_weight: Annotated[float, Field(ge=0)] = 4.0,
-        optimizer: Literal["adam", "sgd"] | Auto = "auto",
-        lr: Annotated[float, Field(gt=0)] | Auto = "auto",
-        weight_decay: Annotated[float, Field(ge=0)] = 5e-4,
-        batch_size: Annotated[int, Field(ge=1)] | Auto = "auto",
-        epochs: Annotated[int, Field(ge=0)] = 4,
-        patience: Annotated[int, Field(ge=1)] | None = None,
-        tol: Annotated[float, Field(ge=0)] = 0.001,
-        train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0,
-        max_seconds: Seconds = None,
-    ) -> None:
-        super().__init__(
-            width=width,
-            depth=depth,
-            severity=severity,
-            replacing=guide == "operator",
-            jsd_weight=jsd_weight,
-            epochs=epochs,
-            patience=patience,
-            max_seconds=max_seconds,
-        )
-        self.guide, self.guide_class, self.shots, self.add_failing = guide, guide_class, shots, add_failing
-        self.optimizer, self.lr, self.weight_decay = optimizer, lr, weight_decay
-        self.batch_size, self.tol, self.train_fraction = batch_size, tol, train_fraction
+    guide: Guide = "chain"
+    guide_class: Literal["same", "any"] = "same"
+    shots: Annotated[int, Field(ge=0)] = 0
+    add_failing: bool = True
+    width: Annotated[int, Field(ge=1)] = 3
+    depth: Annotated[int, Field(ge=1)] = 3
+    severity: Annotated[float, Field(ge=0.1, le=10)] = 3.0
+    jsd_weight: Annotated[float, Field(ge=0)] = 4.0
+    optimizer: Literal["adam", "sgd"] | Auto = "auto"
+    lr: Annotated[float, Field(gt=0)] | Auto = "auto"
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    batch_size: Annotated[int, Field(ge=1)] | Auto = "auto"
+    epochs: Annotated[int, Field(ge=0)] = 4
+    patience: Annotated[int, Field(ge=1)] | None = None
+    tol: Annotated[float, Field(ge=0)] = 0.001
+    train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
 
-    def begin(self, problem: Problem) -> None:
-        """Step 1: F, the failing inputs that guide; step 2: the fine-tuning set D'."""
-        super().begin(problem)
-        self.failing = self.failing.subset(at_most_per_class(self.failing.labels, self.shots, problem.stream("shots")))
-        self.guides = Guides.of(self.failing, problem.task.num_classes, self.guide_class == "same")
-        parts = [problem.train, self.failing] if self.add_failing else [problem.train]
+    def check(self, task: TaskSpec) -> None:
+        if task.kind != "image":
+            raise NotApplicable(f"needs images: the inputs are {task.kind}")
+
+    def repair(self, problem: Problem) -> Repair:
+        # Steps 1 and 2: F, the failing inputs that guide, and the fine-tuning set D'.
+        failing = problem.repair_set.subset(problem.failing, "failing")
+        failing = failing.subset(few_per_class(failing.labels, self.shots, problem.stream("shots")))
+        data = joined("train", [problem.train, failing] if self.add_failing else [problem.train])
         size = problem.recipe.batch_size if self.batch_size == "auto" else self.batch_size
-        self.loader = Sampled(
-            joined("train", parts), int(size), problem.stream("batches"), len(problem.train), self.train_fraction
+        batches = Sampled(data, int(size), problem.stream("batches"), len(problem.train), self.train_fraction)
+        operators = (*OPERATORS, REPLACE) if self.guide == "operator" else OPERATORS
+        views = GuidedViews(
+            guide=self.guide,
+            guides=Guides.of(failing, problem.task.num_classes, self.guide_class == "same"),
+            mixing=Mixing(width=self.width, depth=self.depth, severity=self.severity, operators=operators),
+            augmentation=problem.recipe.transform,
+            generator=problem.stream("mixes"),
+            train_size=len(problem.train),
         )
-        self.bound = accuracy(problem.faulty, problem.validation) - self.tol - ROUNDING
+        bound = accuracy(problem.faulty, problem.validation) - self.tol - ROUNDING
 
-    def batches(self) -> Sampled:
-        return self.loader
+        def rank(right: float, fixed: float) -> float:
+            """Step 8: most of F repaired, ties by validation accuracy, among the epochs that hold the bound."""
+            return len(failing) * fixed + right / 2 if right >= bound else -math.inf
 
-    def views(self, batch: Batch, clean: Tensor, transform: Transform) -> Tensor:
-        """Two guided mixes of each image, whose consistency with the clean view is in the `loss` (step 6)."""
-        members = batch.indices - len(self.problem.train)
+        model = problem.copy()
+        training = MixedTraining(
+            problem,
+            model,
+            batches,
+            self._optimization(problem.recipe, model, steps=max(1, self.epochs * len(batches))),
+            views=views,
+            jsd_weight=self.jsd_weight,
+            failing=failing,
+            rank=rank,
+            epochs=self.epochs,
+            patience=self.patience,
+        )
+        yield training
+        if training.best.score == -math.inf:
+            raise RepairFailed(f"every epoch falls below {bound:.4f}, the least validation accuracy that `tol` allows")
+        return Repaired(training.model)
+
+    def _optimization(self, recipe: Recipe, model: nn.Module, steps: int) -> Any:
+        """Adam (warm-up, then cosine) or AugMix's SGD, whichever trained the faulty model."""
+        if (recipe.optimizer if self.optimizer == "auto" else self.optimizer) == "sgd":
+            return cosine_sgd(model.parameters(), SGD_LR if self.lr == "auto" else self.lr, self.weight_decay, steps)
+        recipe = replace(recipe, optimizer="adam")
+        adam = recipe.make_optimizer(model.parameters(), chosen_rate(self.lr, model, recipe, "cosine"))
+        return with_schedule(adam, over_steps(steps))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedViews:
+    """Steps 3 to 5: two mixes of each image with augmented copies of itself and with a guide, a failing input.
+
+    guide: how this enters the mix; guides: F; train_size: training inputs in D', in front of F.
+    """
+
+    guide: Guide
+    guides: Guides
+    mixing: Mixing
+    augmentation: Augmentation | None
+    generator: torch.Generator
+    train_size: int
+
+    def __call__(self, batch: Batch, clean: Tensor, _: Transform) -> Tensor:
+        members = batch.indices - self.train_size
         return self.mixed(clean.repeat(VIEWS, 1, 1, 1), batch.labels.repeat(VIEWS), members.repeat(VIEWS))
 
     def mixed(self, images: Tensor, labels: Tensor, members: Tensor) -> Tensor:
-        """Steps 3 to 5: a guided mix of each of `images` [B, C, H, W] with `labels` [B].
-
-        `members` [B]: the image's place in F, negative if it is not one of them.
-        """
+        """A guided mix of each of `images` [B, C, H, W] with `labels` [B]; `members` [B]: index in F, or negative."""
         if self.guide == "none":
-            return self.mixing.view(images, self.mixes)
-        places, guided = self.guides.draw(labels, members, self.mixes)
-        guides = self.failing.fetch(places).inputs
-        transform = self.transform(guides, self.mixes)
-        guides = torch.where(guided[:, None, None, None], transform(guides), images)
+            return self.mixing.view(images, self.generator)
+        indices, guided = self.guides.draw(labels, members, self.generator)
+        guides = self.guides.images(indices, self.augmentation, self.generator)
+        guides = torch.where(guided[:, None, None, None], guides, images)
         if self.guide == "operator":
-            return self.mixing.view(images, self.mixes, replacement=guides)
-        own = images.repeat(self.mixing.width, 1, 1, 1)
-        if self.guide == "raw":
-            chains = torch.cat([self.mixing.chains(own, self.mixes), guides])
-        else:
-            chains = self.mixing.chains(torch.cat([own, guides]), self.mixes)
-        weights, m = draw_mix(len(images), self.mixing.width + 1, self.mixes)
-        return mix(images, chains.view(-1, *images.shape), unguided_left_out(weights.to(images), guided), m)
-
-    def configure_optimizers(self) -> Any:
-        """Adam (warm-up, then cosine) or AugMix's SGD, whichever trained the faulty model."""
-        recipe, parameters = self.problem.recipe, self.model.parameters()
-        steps = max(1, self.max_epochs * len(self.loader))
-        if (recipe.optimizer if self.optimizer == "auto" else self.optimizer) == "sgd":
-            return cosine_sgd(parameters, SGD_LR if self.lr == "auto" else self.lr, self.weight_decay, steps)
-        recipe = dataclasses.replace(recipe, optimizer="adam")
-        adam = recipe.make_optimizer(parameters, chosen_rate(self.lr, self.model, recipe, "cosine"))
-        return {"optimizer": adam, "lr_scheduler": {"scheduler": LambdaLR(adam, over_steps(steps)), "interval": "step"}}
-
-    def select(self, epoch: int) -> float:
-        """Step 8: of the epochs that hold the faulty model's validation accuracy, the one with most of F repaired.
-
-        Ties: the higher validation accuracy. An epoch below the bound scores -inf.
-        """
-        right, fixed = self.evaluated()
-        return len(self.failing) * fixed + right / 2 if right >= self.bound else -math.inf
-
-    def repaired(self) -> nn.Module:
-        if self._best is not None and self._best[0] == -math.inf:
-            raise RepairFailed(
-                f"every epoch falls below {self.bound:.4f}, the least validation accuracy that `tol` allows"
-            )
-        return super().repaired()
-
-
-@dataclass(frozen=True)
-class Guides:
-    """F by true label: `table` [classes, most] of places in F, padded; `counts` [classes]; `rank` [F], column of each.
-
-    Where a guide may be of any class there is one row, and every image looks it up.
-    """
-
-    table: Tensor
-    counts: Tensor
-    rank: Tensor
-    same_class: bool
-
-    @classmethod
-    def of(cls, failing: Split, classes: int, same_class: bool) -> Guides:
-        """The guides that the failing inputs make, on their device."""
-        rows = failing.labels if same_class else torch.zeros_like(failing.labels)
-        counts = torch.bincount(rows, minlength=classes if same_class else 1)
-        order = rows.argsort(stable=True)
-        starts = counts.cumsum(0) - counts
-        rank = torch.empty_like(order)
-        rank[order] = torch.arange(len(order), device=order.device) - starts[rows[order]]
-        table = torch.zeros(len(counts), int(counts.max()), dtype=torch.int64, device=order.device)
-        table[rows, rank] = torch.arange(len(order), device=order.device)
-        return cls(table, counts, rank, same_class)
-
-    def draw(self, labels: Tensor, members: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Step 3: the place in F of a guide for each image, [B], and whether there is one, [B] bool.
-
-        A member of F (`members` >= 0: its place) gets another than itself unless it is alone.
-        """
-        rows = labels if self.same_class else torch.zeros_like(labels)
-        counts = self.counts[rows]
-        excluded = (members >= 0) & (counts > 1)
-        choices = counts - excluded.long()
-        chance = torch.rand(len(labels), generator=generator).to(labels.device)
-        pick = torch.minimum((chance * choices).long(), choices - 1).clamp(min=0)
-        pick = pick + (excluded & (pick >= self.rank[members.clamp(min=0)])).long()
-        return self.table[rows, pick], counts > 0
-
-
-class Sampled(Batches):
-    """Batches over D', newly shuffled at each pass: a `fraction` of the first `train` items, all of the others (F)."""
-
-    def __init__(self, split: Split, size: int, generator: torch.Generator, train: int, fraction: float) -> None:
-        super().__init__(split, size, generator, drop_last=False, within=None)
-        self.train = train
-        self.taken = max(1, round(fraction * train))
-
-    @property
-    def count(self) -> int:
-        return len(self.split) - self.train + self.taken
-
-    def __iter__(self) -> Iterator[Batch]:
-        order = torch.randperm(len(self.split), generator=self.generator)
-        is_train = order < self.train
-        order = order[~is_train | (is_train.cumsum(0) <= self.taken)]
-        for indices in self.cut(order):
-            yield self.split.fetch(indices)
-
-
-def at_most_per_class(labels: Tensor, shots: int, generator: torch.Generator) -> Tensor:
-    """Indices, ascending, on the CPU, of at most `shots` items of each class at random; of all items if it is 0."""
-    if not shots:
-        return torch.arange(len(labels))
-    order = torch.randperm(len(labels), generator=generator)
-    drawn = labels.cpu()[order]
-    few = [order[drawn == label][:shots] for label in drawn.unique()]
-    return torch.cat(few).sort().values
-
-
-def unguided_left_out(weights: Tensor, guided: Tensor) -> Tensor:
-    """Weights [k + 1, B] with the last, the guide's, left out where an image is not `guided` ([B] bool).
-
-    The others divided by their sum are again a Dirichlet draw.
-    """
-    weights = torch.cat([weights[:-1], weights[-1:] * guided])
-    return weights / weights.sum(dim=0)
+            return self.mixing.view(images, self.generator, replacement=guides)
+        return guided_mix(self.mixing, images, guides, guided, self.generator, raw=self.guide == "raw")

@@ -1,5 +1,7 @@
 """Random affine distortion of a batch of images by one bilinear resampling."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +31,17 @@ class RandomAffine:
     shift: float = 0.08
     flip: bool = False
     padding: Padding = "zeros"
+
+    @classmethod
+    def mild(cls, channels: int, flip: bool) -> RandomAffine:
+        """Maps that keep the label of drawings on a black ground (one channel), or of photos."""
+        if channels == 1:
+            return cls(flip=flip)
+        return cls(rotation=12.0, scale=0.12, shear=0.08, shift=0.06, flip=flip, padding="border")
+
+    def distorted(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Images [B, C, H, W], each under a map drawn anew; new tensor of the same shape."""
+        return self.apply(images, self.draw(len(images), generator).to(images.device))
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw `count` maps from output to input coordinates, [count, 2, 3], on the generator's device.

@@ -165,7 +165,7 @@ def draw_chains(
         raise ValueError(f"severity must lie in [0.1, 10]: got {severity}")
     shallowest, deepest = depth
     if not 0 <= shallowest <= deepest:
-        raise ValueError(f"depth must be (least, most) with 0 <= least <= most: got {depth}")
+        raise ValueError(f"depth must be (shallowest, deepest) with 0 <= shallowest <= deepest: got {depth}")
     shape = (count, deepest)
     return ChainDraws(
         depth=torch.randint(shallowest, deepest + 1, (count,), generator=generator),

@@ -1,17 +1,13 @@
-"""Training on AugMix views (Hendrycks et al., ICLR 2020): views of a batch, the consistency loss, the optimizer."""
+"""Mixed views of images, as AugMix makes them (Hendrycks et al., ICLR 2020)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from study.parts.augmentation.augmix import OPERATORS, apply_chains, draw_chains, draw_mix, mix, to_float, to_uint8
-from study.parts.training.consistency import jensen_shannon
 
 VIEWS = 2
 """Mixed views of each image in a training step, beside the clean one."""
@@ -44,23 +40,3 @@ class Mixing:
         other = None if replacement is None else replacement.repeat(copies)
         chains = self.chains(images.repeat(copies), generator, other).view(self.width, *images.shape)
         return mix(images, chains, *draw_mix(len(images), self.width, generator))
-
-
-def consistency_loss(model: nn.Module, clean: Tensor, views: Tensor, labels: Tensor, weight: float) -> Tensor:
-    """Cross-entropy on the clean images plus `weight` times the Jensen-Shannon divergence among all views, a scalar.
-
-    Args:
-        clean: [B, C, H, W].
-        views: [V * B, C, H, W], one view of every image after the other.
-        labels: [B].
-    """
-    # One forward for all rows: BatchNorm sees clean and mixed images together, as in AugMix.
-    logits = model(torch.cat([clean, views])).split(len(clean))
-    return functional.cross_entropy(logits[0], labels) + weight * jensen_shannon(logits)
-
-
-def cosine_sgd(parameters: Iterable[Tensor], lr: float, weight_decay: float, steps: int) -> dict[str, Any]:
-    """AugMix's optimizer, as Lightning takes it: SGD, Nesterov 0.9, `lr` by cosine over `steps` (>= 1) to 1e-6."""
-    sgd = torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay, fused=True)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, steps, eta_min=1e-6)
-    return {"optimizer": sgd, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}

@@ -16,12 +16,13 @@ from torch.nn import functional
 
 EPS = 1e-5
 BATCH = 1000
+"""Images styled at a time."""
 
 
 def usual_levels(height: int, width: int) -> int:
-    """How often images of that size are halved: 3 times from 24 pixels, 4 from 128, 2 from 8, below once."""
+    """How often images of that size are halved: 4 times from 128 pixels a side, 3 from 24, 2 from 8, 1 from 2."""
     side = min(height, width)
-    return next((levels for levels, least in ((4, 128), (3, 24), (2, 8), (1, 2)) if side >= least), 0)
+    return next((levels for levels, smallest in ((4, 128), (3, 24), (2, 8), (1, 2)) if side >= smallest), 0)
 
 
 def split(images: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -42,11 +43,11 @@ def joined(low: Tensor, details: Sequence[Tensor]) -> Tensor:
 
 def bands(images: Tensor, levels: int) -> list[Tensor]:
     """Details of each level, finest first, then the deepest low-pass band; sides are multiples of 2 ** levels."""
-    found = list[Tensor]()
+    all_details = list[Tensor]()
     for _ in range(levels):
         images, details = split(images)
-        found += details
-    return [*found, images]
+        all_details += details
+    return [*all_details, images]
 
 
 def assembled(parts: Sequence[Tensor]) -> Tensor:
@@ -71,7 +72,7 @@ class HaarWCT:
     Args:
         references: [R, C, H, W] in [0, 1].
         levels: how often the bands are halved; 0: whitening-colouring of the pixels.
-        eps: added to variances, and the least eigenvalue of a covariance.
+        eps: added to variances, and the smallest eigenvalue of a covariance.
         alpha: share of the styled bands, the rest being the content's own.
     """
 
@@ -121,10 +122,10 @@ def _statistics(band: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     return mean, covariance + eps * torch.eye(values.shape[1], device=values.device)
 
 
-def _power(matrices: Tensor, power: float, least: float) -> Tensor:
-    """Symmetric matrices [B, C, C] to a power, their eigenvalues clamped at `least`."""
+def _power(matrices: Tensor, power: float, smallest: float) -> Tensor:
+    """Symmetric matrices [B, C, C] to a power, their eigenvalues clamped at `smallest`."""
     if matrices.shape[-1] == 1:
-        return torch.pow(matrices.clamp(min=least), power)
+        return torch.pow(matrices.clamp(min=smallest), power)
     values, vectors = torch.linalg.eigh(matrices.double())
-    scaled = vectors * torch.pow(values.clamp(min=least)[:, None], power)
+    scaled = vectors * torch.pow(values.clamp(min=smallest)[:, None], power)
     return torch.matmul(scaled, vectors.mT).to(matrices)

@@ -9,7 +9,6 @@ BatchNorm, residual sums and concatenations need no rule.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +17,7 @@ from torch.nn import functional
 
 from study.data.split import Split
 from study.errors import NotApplicable
+from study.parts.network.folding import FoldedLinear, folded_layers
 from study.parts.network.structure import Structure
 
 EPS = 1e-9
@@ -49,9 +49,9 @@ class Relevance:
     def __init__(self, model: nn.Module, last: int | None = None) -> None:
         structure = Structure(model)
         head = structure.head
-        names = {id(module): name for name, module in model.named_modules()}
-        self._dense = dense_layers(head.modules)
-        hidden = [names[id(layer.module)] for layer in self._dense[:-1]]
+        self._dense = folded_layers(head.modules)
+        names = [name for name, module in zip(head.names, head.modules, strict=True) if isinstance(module, nn.Linear)]
+        hidden = names[:-1]
         ends = structure.stage_ends(head.node)
         kept = len(ends) + len(hidden) if last is None else last
         if not ends and not hidden:
@@ -81,74 +81,26 @@ class Relevance:
         entering, values = list[Tensor](), features
         for layer in self._dense:
             entering.append(values)
-            values = layer.then(functional.linear(values, layer.weight, layer.bias))
+            values = layer(values)
         answer = values.argmax(1, keepdim=True)
         relevance = torch.zeros_like(values).scatter(1, answer, values.gather(1, answer))
         maps = list[Tensor]()
         for layer, inputs in zip(reversed(self._dense), reversed(entering), strict=True):
-            share = layer.share(relevance, inputs)
+            share = _share(layer, relevance, inputs)
             relevance = inputs * share
             maps.insert(0, relevance)
         return maps[1:], share
 
 
-@dataclass(frozen=True)
-class Dense:
-    """A Linear layer of the head: weight [out, in] and bias [out] with BatchNorms folded in, then activations."""
+def _share(layer: FoldedLinear, relevance: Tensor, inputs: Tensor) -> Tensor:
+    """Relevance per unit of input, [B, in], of the relevance [B, out] of a layer's output.
 
-    module: nn.Linear
-    weight: Tensor
-    bias: Tensor
-    then: nn.Sequential
-
-    def share(self, relevance: Tensor, inputs: Tensor) -> Tensor:
-        """Relevance per unit of input, [B, in], of the relevance [B, out] of the output.
-
-        z-plus, V = max(W, 0), (R / (X V^T)) V where X > 0; inputs with negative entries by gradient times activation.
-        """
-        positive = self.weight.clamp(min=0)
-        plus = (relevance / (inputs @ positive.T + EPS)) @ positive
-        signed = (relevance / (functional.linear(inputs, self.weight, self.bias) + EPS)) @ self.weight
-        return torch.where((inputs >= 0).all(1, keepdim=True), plus.where(inputs > 0, 0), signed)
-
-
-def dense_layers(head: Sequence[nn.Module]) -> list[Dense]:
-    """The Linear layers of a head chain in eval mode; raises NotApplicable for a BatchNorm without running statistics.
-
-    A BatchNorm right after a Linear layer is folded into it, one after an activation into the next Linear layer.
+    z-plus, V = max(W, 0), (R / (X V^T)) V where X > 0; inputs with negative entries by gradient times activation.
     """
-    layers, waiting = list[Dense](), list[nn.BatchNorm1d]()
-    for module in head:
-        if isinstance(module, nn.Linear):
-            weight = module.weight.detach()
-            bias = weight.new_zeros(len(weight)) if module.bias is None else module.bias.detach()
-            for norm in reversed(waiting):
-                scale, shift = _scale_and_shift(norm)
-                weight, bias = weight * scale, bias + weight @ shift
-            layers.append(Dense(module, weight, bias, nn.Sequential()))
-            waiting.clear()
-        elif isinstance(module, nn.BatchNorm1d) and not len(layers[-1].then):
-            scale, shift = _scale_and_shift(module)
-            last = layers.pop()
-            layers.append(Dense(last.module, last.weight * scale[:, None], last.bias * scale + shift, last.then))
-        elif isinstance(module, nn.BatchNorm1d):
-            waiting.append(module)
-        elif isinstance(module, (nn.ReLU, nn.LeakyReLU)):
-            layers[-1].then.append(
-                type(module)() if isinstance(module, nn.ReLU) else nn.LeakyReLU(module.negative_slope)
-            )
-    return layers
-
-
-def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """A BatchNorm in eval mode as x * scale + shift, [width] each."""
-    if norm.running_mean is None or norm.running_var is None:
-        raise NotApplicable("a BatchNorm1d of its head keeps no running statistics")
-    scale = (norm.running_var + norm.eps).rsqrt()
-    if norm.weight is None:
-        return scale, -norm.running_mean * scale
-    scale = scale * norm.weight.detach()
-    return scale, norm.bias.detach() - norm.running_mean * scale
+    positive = layer.weight.clamp(min=0)
+    plus = (relevance / (inputs @ positive.T + EPS)) @ positive
+    signed = (relevance / (functional.linear(inputs, layer.weight, layer.bias) + EPS)) @ layer.weight
+    return torch.where((inputs >= 0).all(1, keepdim=True), plus.where(inputs > 0, 0), signed)
 
 
 def heatmaps(
@@ -157,7 +109,7 @@ def heatmaps(
     """Flattened heatmaps of the items of `split` at `indices` ([M], not empty), and which of them are alive, [M] bool.
 
     Args:
-        layer: place in `relevance.names` of the one that is wanted; None: all.
+        layer: position in `relevance.names` of the one to return; None: all.
         pool: spatial heatmaps larger than this are averaged down to `pool` x `pool`; None: kept whole.
 
     Returns:
@@ -166,8 +118,8 @@ def heatmaps(
     parts, alive = list[list[Tensor]](), list[Tensor]()
     for batch in split.batches(BATCH, within=indices):
         maps = relevance(batch.inputs)
-        wanted = maps.layers if layer is None else [maps.layers[layer]]
-        parts.append([_pooled(each, pool).flatten(1) for each in wanted])
+        returned = maps.layers if layer is None else [maps.layers[layer]]
+        parts.append([_pooled(each, pool).flatten(1) for each in returned])
         alive.append(maps.alive)
     return [torch.cat(each) for each in zip(*parts, strict=True)], torch.cat(alive)
 

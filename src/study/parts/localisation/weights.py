@@ -7,52 +7,20 @@ over neurons or weights.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
 from study.data.split import Split
-from study.errors import NotApplicable
-from study.parts.network.patched import output_layer
-from study.parts.network.structure import Layer, Structure
+from study.parts.network.taps import tapped_run
 
 ConvNorm = Literal["reference", "per_input"]
 BATCH = 256
-_ACTIVATIONS = {
-    "relu",
-    "relu6",
-    "leakyrelu",
-    "prelu",
-    "elu",
-    "selu",
-    "celu",
-    "gelu",
-    "silu",
-    "mish",
-    "sigmoid",
-    "logsigmoid",
-} | {"hardsigmoid", "hardswish", "hardtanh", "tanh", "softplus", "softsign"}
-_Taps = Callable[[Tensor], tuple[Tensor, list[tuple[Tensor, Tensor]]]]
-
-
-def eligible_layers(model: nn.Module, example: Tensor) -> list[str]:
-    """Names of the layers whose weights can be searched: every Linear and Conv2d that runs once, in order.
-
-    Where the model cannot be traced, the last Linear layer alone, if it gives the logits of `example` ([B, ...]).
-    Raises NotApplicable where there is none.
-    """
-    try:
-        names = [layer.name for layer in Structure(model).layers]
-    except NotApplicable:
-        names = [output_layer(model, example)]
-    if not names:
-        raise NotApplicable("the network has no Linear or Conv2d layer that runs once per input")
-    return names
 
 
 @dataclass(frozen=True)
@@ -77,7 +45,7 @@ class Localiser:
         self.names = list(names)
         self.model = copy.deepcopy(model).requires_grad_(True)
         self.layers: list[nn.Linear | nn.Conv2d] = [self.model.get_submodule(n) for n in names]  # type: ignore[misc]
-        self._taps = _taps(self.model, self.names)
+        self._taps = tapped_run(self.model, self.names)
 
     def gradients(self, split: Split, indices: Tensor) -> Gradients:
         """Gradient loss and the backward factor of the forward impact on the items at `indices` [N] of `split`."""
@@ -137,19 +105,6 @@ def pooled(values: Mapping[str, Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in values.values()])
 
 
-def pareto_front(first: Tensor, second: Tensor) -> Tensor:
-    """Indices of the points ([N] each, both maximised) that no other dominates, by `first` descending.
-
-    Of points that are equal in both, the one with the smallest index is kept.
-    """
-    order = second.argsort(descending=True, stable=True)
-    order = order[first[order].argsort(descending=True, stable=True)]
-    candidates = second[order]
-    best_before = candidates.cummax(0).values.roll(1)
-    best_before[:1] = -torch.inf
-    return order[candidates > best_before]
-
-
 def _gradient(value: Tensor, sources: list[Tensor], retain_graph: bool = False) -> tuple[Tensor, ...]:
     return torch.autograd.grad(value, sources, retain_graph=retain_graph, allow_unused=True, materialize_grads=True)
 
@@ -177,48 +132,3 @@ def _weight_gradient(layer: nn.Linear | nn.Conv2d, entering: Tensor, upstream: T
     with torch.enable_grad():
         weight = layer.weight.detach().requires_grad_(True)
         return torch.autograd.grad(_applied(layer, weight, entering.detach()), weight, upstream)[0]
-
-
-def _taps(model: nn.Module, names: list[str]) -> _Taps:
-    """A function from inputs to the logits and, for each layer, what enters and what leaves it."""
-    try:
-        structure = Structure(model)
-    except NotApplicable:
-        if len(names) != 1:
-            raise
-        return _hooked(model, names[0])
-    layers = [structure.layer(name) for name in names]
-    graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
-    logits = graph.graph_copy(structure.graph, copies)
-    # What enters a layer may be a keyword argument; a Linear or Conv2d has but one input.
-    graph.output((logits, [(copies[lay.node.all_input_nodes[0]], copies[_leaving(structure, lay)]) for lay in layers]))
-    return fx.GraphModule(model, graph)
-
-
-def _hooked(model: nn.Module, name: str) -> _Taps:
-    """The same for the output layer of a model that cannot be traced."""
-
-    def run(inputs: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        entered: list[Tensor] = []
-        hook = model.get_submodule(name).register_forward_pre_hook(lambda _, values: entered.append(values[0]))
-        try:
-            logits: Tensor = model(inputs)
-        finally:
-            hook.remove()
-        return logits, [(entered[-1], logits)]
-
-    return run
-
-
-def _leaving(structure: Structure, layer: Layer) -> fx.Node:
-    """The node of the layer's activation if one follows directly, else the layer's own."""
-    users = list(layer.node.users)
-    return users[0] if len(users) == 1 and _is_activation(structure, users[0]) else layer.node
-
-
-def _is_activation(structure: Structure, node: fx.Node) -> bool:
-    if node.op == "call_module":
-        kind = type(structure.modules[str(node.target)]).__name__
-    else:
-        kind = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    return kind.lower().replace("_", "") in _ACTIVATIONS

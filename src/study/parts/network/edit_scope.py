@@ -1,4 +1,4 @@
-"""Which parameters of a network an editor changes, and the part of the network that they leave untouched."""
+"""Which parameters of a network an editor changes, and the prefix before them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def scope_parameters(model: nn.Module, scope: Scope, example: Tensor) -> list[st
 
     Args:
         model: in eval mode.
-        scope: `all`; a list of modules of the network, each with all that it holds; `auto`: all parameters of a network
+        scope: `all`; a list of modules of the network, each with its submodules; `auto`: all parameters of a network
             of up to a million, otherwise those of its last convolutional stage (all, if it has no convolution).
         example: an input, [1, ...].
 
@@ -32,11 +32,10 @@ def scope_parameters(model: nn.Module, scope: Scope, example: Tensor) -> list[st
         scope = "all" if small else last_convolutional_stage(model, example) or "all"
     if scope == "all":
         return names
-    held = {part: [name for name in names if name.removeprefix("net.").startswith(f"{part}.")] for part in scope}
-    held |= {part: [name for name in names if name.startswith(f"{part}.")] for part in scope if not held[part]}
-    if empty := [part for part in scope if not held[part]]:
+    owned = {module: _owned(names, module) for module in scope}
+    if empty := [module for module in scope if not owned[module]]:
         raise NotApplicable(f"the network has no parameters in {empty[0]!r}, which edit_scope names")
-    chosen = {name for part in held.values() for name in part}
+    chosen = {name for group in owned.values() for name in group}
     return [name for name in names if name in chosen]
 
 
@@ -53,8 +52,8 @@ def last_convolutional_stage(model: nn.Module, example: Tensor) -> list[str]:
 def cut_before(model: nn.Module, edited: Sequence[str]) -> tuple[nn.Module, nn.Module]:
     """Prefix and suffix of a network in eval mode at the latest layer that no parameter in `edited` precedes.
 
-    They share their parameters with it, under the same names. A network that is edited whole, or cannot be traced or
-    cut there, is all suffix.
+    They share their parameters with it, under the same names. The suffix is the whole network if all of it is edited or
+    if it cannot be traced or cut.
     """
     if len(edited) == len(list(model.parameters())):
         return nn.Identity(), model  # nothing to gain; and tracing drops the backward of a custom autograd function
@@ -70,6 +69,12 @@ def cut_before(model: nn.Module, edited: Sequence[str]) -> tuple[nn.Module, nn.M
         except NotApplicable:
             continue
     return nn.Identity(), model
+
+
+def _owned(names: Sequence[str], module: str) -> list[str]:
+    """The parameters of a module that is named within `net` or, if there is none, within the whole classifier."""
+    within = [name for name in names if name.removeprefix("net.").startswith(f"{module}.")]
+    return within or [name for name in names if name.startswith(f"{module}.")]
 
 
 def _uses(node: fx.Node, parameters: Sequence[str]) -> bool:

@@ -78,6 +78,40 @@ class Structure:
         graph.output(copies[entering(node)])
         return _assembled(self.model, graph)
 
+    def cut(self, node: fx.Node) -> tuple[fx.GraphModule, fx.GraphModule]:
+        """Prefix and suffix at the tensor that enters `node`; raises NotApplicable as `suffix` does."""
+        return self.prefix(node), self.suffix(node)
+
+    def cut_after(self, node: fx.Node) -> tuple[fx.GraphModule, fx.GraphModule]:
+        """Prefix and suffix at the tensor that `node` produces, for one that enters all of its users alone.
+
+        Raises NotApplicable where a later layer also needs something computed before.
+        """
+        graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+        for current in self.graph.nodes:
+            copies[current] = graph.node_copy(current, lambda old: copies[old])
+            if current is node:
+                break
+        graph.output(copies[node])
+        return _assembled(self.model, graph), self._continued(node, after=node)
+
+    def cut_up_to(self, name: str) -> tuple[nn.Module, nn.Module]:
+        """Prefix and suffix at the latest layer up to `name` where the network can be cut in two.
+
+        The suffix is the whole network where that is before its first layer.
+        """
+        names = [layer.name for layer in self.layers]
+        return self.latest_cut([layer.node for layer in self.layers[: names.index(name) + 1]])
+
+    def latest_cut(self, nodes: Sequence[fx.Node]) -> tuple[nn.Module, nn.Module]:
+        """Prefix and suffix at the last of `nodes` where the network can be cut in two; at none: all is suffix."""
+        for node in reversed(nodes):
+            try:
+                return self.cut(node)
+            except NotApplicable:
+                continue
+        return nn.Identity(), self.model
+
     def trace(self, node: fx.Node, passed: Sequence[fx.Node]) -> fx.GraphModule:
         """Maps the model's input to the tensors that the nodes `passed` produce, all of them before `node`, and, as the
         last of the tuple, the one that enters `node`."""
@@ -138,21 +172,29 @@ class Structure:
 
         Raises NotApplicable where a later layer also needs something computed before `node` (a residual connection).
         """
+        return self._continued(entering(node), before=node)
+
+    def _continued(
+        self, tensor: fx.Node, *, before: fx.Node | None = None, after: fx.Node | None = None
+    ) -> fx.GraphModule:
+        """What runs from the node `before` on, or after the node `after`, as a function of what `tensor` produces."""
         graph = fx.Graph()
-        copies: dict[fx.Node, fx.Node] = {entering(node): graph.placeholder("features")}
+        copies: dict[fx.Node, fx.Node] = {tensor: graph.placeholder("features")}
 
         def copied(old: fx.Node) -> fx.Node:
             if old not in copies and old.op == "get_attr":
                 copies[old] = graph.node_copy(old)
             if old not in copies:
-                raise NotApplicable(f"the network cannot be cut in two at {node.target}: a connection passes it by")
+                place = (before or tensor).target
+                raise NotApplicable(f"the network cannot be cut in two at {place}: a connection passes it by")
             return copies[old]
 
         started = False
         for current in self.graph.nodes:
-            started = started or current is node
+            started = started or current is before
             if started and current.op != "get_attr":
                 copies[current] = graph.node_copy(current, copied)
+            started = started or current is after
         return _assembled(self.model, graph)
 
     @cached_property
@@ -168,15 +210,20 @@ class Structure:
             chain.pop(0)
         if not chain:
             raise NotApplicable("the network does not end in a chain with a Linear layer")
-        return Head(chain[0], [_module(self, node) for node in chain])
+        names = [str(node.target) if node.op == "call_module" else self.operation(node) for node in chain]
+        return Head(chain[0], [_module(self, node) for node in chain], names)
 
 
 @dataclass(frozen=True)
 class Head:
-    """The head of a network: it starts at `node` (its first Linear layer) and runs `modules` in order."""
+    """The head of a network: it starts at `node` (its first Linear layer) and runs `modules` in order.
+
+    names: of the modules in the network; "relu" or "flatten" where the network runs a function.
+    """
 
     node: fx.Node
     modules: list[nn.Module]
+    names: list[str]
 
 
 def last_linear(model: nn.Module, example: Tensor) -> tuple[str, nn.Linear]:
@@ -188,6 +235,39 @@ def last_linear(model: nn.Module, example: Tensor) -> tuple[str, nn.Linear]:
     if not calls:
         raise NotApplicable("the network has no Linear layer")
     return calls[-1].name, calls[-1].module  # type: ignore[return-value]
+
+
+def output_layer(model: nn.Module, example: Tensor) -> str:
+    """Name of the Linear layer whose output, computed once, is the logits of `example` [B, ...].
+
+    Raises NotApplicable where there is none.
+    """
+    name, module = last_linear(model, example)
+    outputs: list[Tensor] = []
+    hook = module.register_forward_hook(lambda _, __, output: outputs.append(output.clone()))
+    try:
+        with torch.no_grad():
+            logits = model(example)
+    finally:
+        hook.remove()
+    if len(outputs) != 1 or logits.dim() != 2 or not torch.equal(outputs[0], logits):
+        raise NotApplicable("the output of the network's last Linear layer is not its logits")
+    return name
+
+
+def eligible_layers(model: nn.Module, example: Tensor) -> list[str]:
+    """Names of the layers whose weights can be searched: every Linear and Conv2d that runs once, in order.
+
+    Where the model cannot be traced, the last Linear layer alone, if it gives the logits of `example` ([B, ...]).
+    Raises NotApplicable where there is none.
+    """
+    try:
+        names = [layer.name for layer in Structure(model).layers]
+    except NotApplicable:
+        names = [output_layer(model, example)]
+    if not names:
+        raise NotApplicable("the network has no Linear or Conv2d layer that runs once per input")
+    return names
 
 
 class Call(NamedTuple):

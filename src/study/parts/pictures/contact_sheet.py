@@ -16,7 +16,7 @@ GAP = 2
 
 
 def contact_sheet(title: str, rows: Sequence[tuple[str, Tensor]]) -> Figure:
-    """A figure of `rows`: a caption and images [M, C, H, W] in [0, 1] each, as many as one likes; at least one row."""
+    """A figure of at least one row: a caption and images [M, C, H, W] in [0, 1], C = 1 or 3, M may differ by row."""
     from matplotlib.figure import Figure
 
     columns = max(len(images) for _, images in rows)

@@ -42,8 +42,8 @@ def distances(points: Tensor, others: Tensor) -> Tensor:
     return squares.where(squares > noise, 0).sqrt()
 
 
-def clusters(distance: Array, most: int) -> Clusters:
-    """Cluster n >= 2 points by their distances ([n, n], symmetric) into 2 to min(`most`, n - 1) clusters.
+def clusters(distance: Array, max_clusters: int) -> Clusters:
+    """Cluster n >= 2 points by their distances ([n, n], symmetric) into 2 to min(`max_clusters`, n - 1).
 
     Ward linkage on the rows of the distance matrix, each divided by its maximum; the number of clusters is where the
     gradient of the within-cluster distance over that number has its knee.
@@ -52,7 +52,7 @@ def clusters(distance: Array, most: int) -> Clusters:
     profiles = np.divide(distance, largest, out=np.zeros_like(distance), where=largest > 0)
     rows = torch.from_numpy(profiles)
     tree = linkage(squareform(distances(rows, rows).numpy(), checks=False), "ward")
-    numbers = np.arange(2, max(2, min(most, len(distance) - 1)) + 1)
+    numbers = np.arange(2, max(2, min(max_clusters, len(distance) - 1)) + 1)
     cuts = [fcluster(tree, int(number), "maxclust").astype(np.int64) - 1 for number in numbers]
     order = leaves_list(tree)
     within = within_cluster_distances(profiles, cuts, order)
@@ -88,10 +88,10 @@ def _weighted_mean(sums: Array, labels: NDArray[np.int64]) -> float:
 
 
 def knee(curve: Array) -> int:
-    """Place of the knee of the curve's gradient, seen as an increasing concave curve; ties: the smallest.
+    """Index of the knee of the curve's gradient, seen as an increasing concave curve; ties: the smallest.
 
     Both axes are scaled to [0, 1], and the knee is where the gradient is farthest above the diagonal. Where the
-    gradient is constant: the place of the curve's minimum.
+    gradient is constant: the index of the curve's minimum.
     """
     slope = gradient(curve)
     if len(curve) < 3 or not np.ptp(slope) > 0:

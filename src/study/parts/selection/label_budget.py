@@ -1,4 +1,4 @@
-"""Spending a budget of labels on a pool: clusters, whose label to buy, and to whom it is handed on.
+"""Spending a budget of labels on a pool: its clusters, whose label to buy, and which inputs get it as well.
 
 As in HybridRepair (Li, Chen, Xu, ISSTA 2022), whose released code selects so.
 """
@@ -26,9 +26,10 @@ NONE = -1
 
 @dataclass(frozen=True)
 class Clustering:
-    """A pool in clusters: `cluster` [n] int64 of each input (NONE: noise), `centre` [k] int64, each one's inmost input.
+    """A pool of n inputs in k clusters.
 
-    A centre is the input of the pool that lies nearest to the cluster's centroid, be it of the cluster or not.
+    cluster: [n] int64, of each input (NONE: noise); centre: [k] int64, index of the input of the pool that lies nearest
+    to each cluster's centroid, be it of the cluster or not.
     """
 
     cluster: Tensor
@@ -36,39 +37,42 @@ class Clustering:
 
     @property
     def noise(self) -> Tensor:
-        """Places of the inputs that belong to no cluster."""
+        """Indices of the inputs that belong to no cluster."""
         return (self.cluster == NONE).nonzero().flatten()
 
 
 @dataclass(frozen=True)
 class Purchase:
-    """Whose labels to buy: `bought` [B] int64, places in the pool; `heir` [n] int64: which of these labels, as a place
-    in `bought`, each input of the pool is given (NONE: no label)."""
+    """Whose labels to buy from a pool of n inputs, and which inputs get them.
+
+    bought: [B] int64, indices of the inputs whose label is bought; source: [n] int64, for each input of the pool the
+    position in `bought` of the label that it gets (NONE: no label).
+    """
 
     bought: Tensor
-    heir: Tensor
+    source: Tensor
 
     def propagated(self, labels: Tensor) -> Tensor:
-        """Label of each input of the pool, [n] int64, NONE without one, of `labels` [B], the true ones of `bought`.
+        """Label of each input of the pool, [n] int64, NONE without one, given the true ones of `bought`, [B].
 
         An input whose own label was bought keeps it, whatever cluster it lies in.
         """
-        handed_on = torch.where(self.heir == NONE, NONE, labels[self.heir.clamp(min=0)])
-        handed_on[self.bought] = labels
-        return handed_on
+        propagated = torch.where(self.source == NONE, NONE, labels[self.source.clamp(min=0)])
+        propagated[self.bought] = labels
+        return propagated
 
-    def family(self, place: int) -> Tensor:
-        """Places in the pool of the inputs that the label of `bought[place]` is for, [M], that input first."""
-        head = self.bought[place : place + 1]
-        members = (self.heir == place).nonzero().flatten()
-        return torch.cat([head, members[members != head]])
+    def recipients(self, position: int) -> Tensor:
+        """Indices of the inputs that get the label of `bought[position]`, [M], that input first."""
+        centre = self.bought[position : position + 1]
+        members = (self.source == position).nonzero().flatten()
+        return torch.cat([centre, members[members != centre]])
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is known of the n inputs of a pool, and which others may be learnt from without a label.
+    """The known labels of a pool of n inputs, and the inputs that may be trained on without a label.
 
-    labels: [n] int64, bought or handed on, NONE where there is none; trusted: [n] bool, certain enough without one.
+    labels: [n] int64, bought or propagated, NONE where there is none; trusted: [n] bool, certain enough without one.
     """
 
     labels: Tensor
@@ -76,27 +80,27 @@ class Selection:
 
     @property
     def labelled(self) -> Tensor:
-        """Places of the inputs with a label."""
+        """Indices of the inputs with a label."""
         return (self.labels != NONE).nonzero().flatten()
 
     def weights(self, uncertainty: Tensor) -> Tensor:
-        """How often to draw each input, [n]: 1 with a label, without one 1 - `uncertainty` if trusted, otherwise 0."""
+        """Sampling weight of each input, [n]: 1 with a label, without one 1 - `uncertainty` if trusted, otherwise 0."""
         return torch.where(self.labels != NONE, 1.0, self.trusted * (1 - uncertainty))
 
 
 def affordable(percent: float, size: int) -> int:
-    """Labels that `percent` of a pool of `size` inputs are: rounded down, and no more than there are."""
+    """Number of labels in `percent` of a pool of `size` inputs: rounded down, and no more than there are inputs."""
     return min(size, int(percent * size / 100))
 
 
 def clustered(
     features: Tensor, budget: int, *, min_samples: int, min_cluster_size: int, average_size: int, seed: int
 ) -> Clustering:
-    """HDBSCAN tells what is noise; k-means cuts the rest into many small clusters, `budget` of them if it can.
+    """HDBSCAN finds the noise; k-means cuts the rest into many small clusters, at least `budget` of them if it can.
 
     Args:
         features: [n, d] float.
-        budget: labels that will be bought.
+        budget: number of labels that will be bought.
         min_samples, min_cluster_size: of HDBSCAN.
         average_size: inputs in a cluster of k-means on average, where that gives enough clusters.
         seed: of k-means.
@@ -117,7 +121,7 @@ def clustered(
 
 
 def _in_dense_regions(points: NDArray[np.float64], min_samples: int, min_cluster_size: int) -> NDArray[np.int64]:
-    """Places of the points that HDBSCAN does not call noise; none where it has too few points to tell."""
+    """Indices of the points that HDBSCAN does not call noise; none where it has too few points to decide."""
     if len(points) < max(2, min_samples, min_cluster_size):
         return np.empty(0, dtype=np.int64)
     density = HDBSCAN(min_cluster_size=min_cluster_size, min_samples=min_samples, n_jobs=1, copy=True)
@@ -127,37 +131,41 @@ def _in_dense_regions(points: NDArray[np.float64], min_samples: int, min_cluster
 def most_uncertain_clusters(
     clusters: Clustering, uncertainty: Tensor, budget: int, generator: torch.Generator
 ) -> Purchase:
-    """Buy the label of the centre of the clusters that hold most uncertainty, for all of the cluster.
+    """Buy the labels of the centres of the clusters with the largest sums of uncertainty, each for the whole cluster.
 
-    Where the budget exceeds the inputs in clusters: buy these and some of the noise at random, and hand on nothing;
-    where all are noise: the most uncertain ones.
+    Where the budget exceeds the inputs in clusters: buy these and some of the noise at random, and propagate nothing;
+    where all are noise: buy those of the most uncertain inputs.
 
     Args:
         uncertainty: [n].
         budget: labels to buy, at most n.
     """
     size, noise = len(clusters.cluster), clusters.noise
+    in_cluster = clusters.cluster != NONE
     inside = size - len(noise)
     if not inside:
         log.warning("all %d inputs of the pool are noise: the most uncertain ones are bought one by one", size)
-        return one_by_one(uncertainty.argsort(descending=True, stable=True)[:budget], size)
+        return one_by_one(most_uncertain(uncertainty, budget), size)
     if budget > inside:
         extra = torch.randperm(len(noise), generator=generator)[: budget - inside].to(noise.device)
-        in_clusters = (clusters.cluster != NONE).nonzero().flatten()
-        return one_by_one(torch.cat([in_clusters, noise[extra]]), size)
-    member = clusters.cluster != NONE
+        return one_by_one(torch.cat([in_cluster.nonzero().flatten(), noise[extra]]), size)
     count = len(clusters.centre)
-    score = torch.bincount(clusters.cluster[member], weights=uncertainty[member].double(), minlength=count)
-    score[torch.bincount(clusters.cluster[member], minlength=count) == 0] = NONE
-    chosen = score.argsort(descending=True, stable=True)[:budget]
-    chosen = chosen[score[chosen] != NONE]
-    place = torch.full((count,), NONE, device=chosen.device)
-    place[chosen] = torch.arange(len(chosen), device=chosen.device)
-    return Purchase(clusters.centre[chosen], torch.where(member, place[clusters.cluster.clamp(min=0)], NONE))
+    score = torch.bincount(clusters.cluster[in_cluster], weights=uncertainty[in_cluster].double(), minlength=count)
+    is_empty = torch.bincount(clusters.cluster[in_cluster], minlength=count) == 0
+    chosen = most_uncertain(score.where(~is_empty, -torch.inf), budget)
+    chosen = chosen[~is_empty[chosen]]
+    position = torch.full((count,), NONE, device=chosen.device)
+    position[chosen] = torch.arange(len(chosen), device=chosen.device)
+    return Purchase(clusters.centre[chosen], torch.where(in_cluster, position[clusters.cluster.clamp(min=0)], NONE))
+
+
+def most_uncertain(uncertainty: Tensor, budget: int) -> Tensor:
+    """Indices of the `budget` largest entries of `uncertainty` [n], largest first (ties: the lower index)."""
+    return uncertainty.argsort(descending=True, stable=True)[:budget]
 
 
 def one_by_one(bought: Tensor, size: int) -> Purchase:
-    """Buy the labels of the inputs at `bought` [B] of a pool of `size`, each for itself alone."""
-    heir = torch.full((size,), NONE, device=bought.device)
-    heir[bought] = torch.arange(len(bought), device=bought.device)
-    return Purchase(bought, heir)
+    """Buy the labels of the inputs at the indices `bought` [B] of a pool of `size`, each for itself alone."""
+    source = torch.full((size,), NONE, device=bought.device)
+    source[bought] = torch.arange(len(bought), device=bought.device)
+    return Purchase(bought, source)

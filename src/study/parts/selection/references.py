@@ -11,6 +11,7 @@ from torch import Tensor
 from study.data.split import Split
 
 INITIALISATIONS = 10
+"""Runs of k-means, of which the best is taken."""
 
 
 def references(
@@ -23,14 +24,15 @@ def references(
     generator: torch.Generator,
     seed: int,
 ) -> Tensor:
-    """Indices into `split` of the references, by class: DeepRepair's steps 1 and 2.
+    """Indices into `split` of the references, by class: DeepRepair's steps 1 and 2 (Yu et al., 2021).
 
     Args:
         failing: [F] indices into `split`.
         clusters: k-means clusters per class; fewer where a class has fewer distinct failing inputs.
-        per_class: failing inputs of a class that are looked at, drawn at random; None: all.
+        per_class: failing inputs of a class that are clustered, drawn at random; None: all.
         choose: of each cluster a random member, or the one nearest to its mean.
-        generator: on the CPU; seed: of k-means.
+        generator: on the CPU.
+        seed: of k-means.
     """
     labels = split.labels[failing]
     chosen = list[Tensor]()
@@ -40,16 +42,16 @@ def references(
         members = members[order[:per_class].sort().values.to(members.device)]
         features = standardised(split.fetch(members).inputs.flatten(1).double().cpu())
         count = min(clusters, len(features.unique(dim=0)))
-        found = KMeans(count, n_init=INITIALISATIONS, random_state=seed).fit(features.numpy())
-        assigned = torch.from_numpy(found.labels_)
+        kmeans = KMeans(count, n_init=INITIALISATIONS, random_state=seed).fit(features.numpy())
+        assigned = torch.from_numpy(kmeans.labels_)
         for cluster in assigned.unique():
             inside = (assigned == cluster).nonzero().flatten()
             if choose == "random":
-                place = int(torch.randint(len(inside), (), generator=generator))
+                index = int(torch.randint(len(inside), (), generator=generator))
             else:
-                centre = torch.from_numpy(found.cluster_centers_)[cluster]
-                place = int((features[inside] - centre).norm(dim=1).argmin())
-            chosen.append(members[inside[place]])
+                centre = torch.from_numpy(kmeans.cluster_centers_)[cluster]
+                index = int((features[inside] - centre).norm(dim=1).argmin())
+            chosen.append(members[inside[index]])
     return torch.stack(chosen)
 
 

@@ -25,7 +25,7 @@ FEWEST = 4
 class RootCauses:
     """Clusters of failing inputs at the layer where they are tightest.
 
-    layer: its place in `Relevance.names`; errors: the inputs that were clustered, indices into the split [n]; labels:
+    layer: an index into `Relevance.names`; errors: the inputs that were clustered, indices into the split [n]; labels:
     their cluster 0 .. K - 1, -1 for an input that is alone [n]; heatmaps: at that layer [n, P]; excluded: failing
     inputs that no relevance reaches; cut: the clustering, None where there were too few inputs for one.
     """
@@ -42,14 +42,25 @@ class RootCauses:
         """K, the number of clusters."""
         return int(self.labels.max()) + 1
 
+    @property
+    def curve(self) -> list[tuple[int, float]]:
+        """Numbers of clusters that were tried at the layer, and the within-cluster distance of each."""
+        return [] if self.cut is None else list(zip(self.cut.numbers.tolist(), self.cut.within.tolist(), strict=True))
+
 
 def root_causes(
-    relevance: Relevance, split: Split, errors: Tensor, *, most: int, scaled: bool = True, pool: int | None = None
+    relevance: Relevance,
+    split: Split,
+    errors: Tensor,
+    *,
+    max_clusters: int,
+    scaled: bool = True,
+    pool: int | None = None,
 ) -> RootCauses:
     """Cluster the items of `split` at `errors` (at least one) by their heatmaps.
 
     Args:
-        most: clusters tried at most.
+        max_clusters: the largest number of clusters that is tried.
         scaled: compare layers on distances divided by the layer's largest.
         pool: see `heatmaps`.
 
@@ -62,16 +73,16 @@ def root_causes(
     layer, cut = len(maps) - 1, None
     labels = torch.zeros(len(kept), dtype=torch.int64)
     if len(kept) >= FEWEST:
-        cuts = [_cut(distances(each, each).cpu().numpy(), most, scaled) for each in maps]
-        layer = min(range(len(cuts)), key=lambda place: cuts[place][0])
+        cuts = [_cut(distances(each, each).cpu().numpy(), max_clusters, scaled) for each in maps]
+        layer = min(range(len(cuts)), key=lambda number: cuts[number][0])
         cut = cuts[layer][1]
         labels = without_singletons(torch.from_numpy(cut.labels))
     return RootCauses(layer, kept, labels.to(kept.device), maps[layer], len(errors) - len(kept), cut)
 
 
-def _cut(distance: Array, most: int, scaled: bool) -> tuple[float, Clusters]:
+def _cut(distance: Array, max_clusters: int, scaled: bool) -> tuple[float, Clusters]:
     """Steps 4 and 5 for one layer: its clusters, and how tight they are."""
-    cut = clusters(distance, most)
+    cut = clusters(distance, max_clusters)
     scale = distance.max() if scaled and distance.max() > 0 else 1.0
     order = cut.labels.argsort(kind="stable").astype(np.int32)
     return float(within_cluster_distances(distance / scale, [cut.labels], order)[0]), cut

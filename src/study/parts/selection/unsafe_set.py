@@ -14,10 +14,10 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Member:
-    """The unsafe set of one cluster: places in the improvement set [m], and their distances to the cluster [m]."""
+class UnsafeSet:
+    """The unsafe set of one cluster: indices into the improvement set [m], and their distances to the cluster [m]."""
 
-    places: Tensor
+    indices: Tensor
     distances: Tensor
 
 
@@ -49,57 +49,57 @@ def quotas(labels: Tensor, factor: float) -> Tensor:
     return (sizes * factor - 1e-9).ceil().long()
 
 
-def unsafe_sets(nearness: Tensor, most: Tensor) -> list[Member]:
+def unsafe_sets(nearness: Tensor, limits: Tensor) -> list[UnsafeSet]:
     """The unsafe set of each cluster: disjoint, the o-th nearest cluster of an input counting in round o.
 
     Args:
         nearness: distances [S, K] from `to_clusters`.
-        most: quotas [K].
+        limits: quotas [K].
     """
     ranked = nearness.argsort(dim=1, stable=True)
     free = torch.ones(len(nearness), dtype=torch.bool, device=nearness.device)
-    taken: list[list[Tensor]] = [[] for _ in range(len(most))]
-    room = most.tolist()
+    taken: list[list[Tensor]] = [[] for _ in range(len(limits))]
+    room = limits.tolist()
     for order in range(len(room)):
         # In one round an input has one cluster, so the clusters do not compete.
         for cluster in (c for c, left in enumerate(room) if left):
-            places = (free & (ranked[:, order] == cluster)).nonzero().flatten()
-            chosen = places[nearness[places, cluster].argsort(stable=True)[: room[cluster]]]
+            candidates = (free & (ranked[:, order] == cluster)).nonzero().flatten()
+            chosen = candidates[nearness[candidates, cluster].argsort(stable=True)[: room[cluster]]]
             taken[cluster].append(chosen)
             room[cluster] -= len(chosen)
             free[chosen] = False
-    sets = [torch.cat(parts) for parts in taken]
-    return [Member(chosen, nearness[chosen, cluster]) for cluster, chosen in enumerate(sets)]
+    indices = [torch.cat(parts) for parts in taken]
+    return [UnsafeSet(chosen, nearness[chosen, cluster]) for cluster, chosen in enumerate(indices)]
 
 
-def balanced_bag(sets: list[Member], size: int, generator: torch.Generator) -> Tensor:
-    """Places in the improvement set, repeated so that every set that is not empty fills `size` of them.
+def balanced_bag(sets: list[UnsafeSet], size: int, generator: torch.Generator) -> Tensor:
+    """Indices into the improvement set, repeated so that every set that is not empty fills `size` of them.
 
     Each keeps its inputs and draws the rest with replacement, in proportion to 1 - d / sum of d.
     """
     parts = list[Tensor]()
-    for member in sets:
-        if count := len(member.places):
-            total = member.distances.sum()
+    for each in sets:
+        if count := len(each.indices):
+            total = each.distances.sum()
             even = count == 1 or not bool(total > 0)
-            weights = torch.ones(count) if even else (1 - member.distances / total).clamp(min=0).float().cpu()
-            drawn = _drawn(weights, size - count, generator).to(member.places.device)
-            parts += [member.places, member.places[drawn]]
+            weights = torch.ones(count) if even else (1 - each.distances / total).clamp(min=0).float().cpu()
+            drawn = _drawn(weights, size - count, generator).to(each.indices.device)
+            parts += [each.indices, each.indices[drawn]]
     return torch.cat(parts)
 
 
 def random_bag(candidates: Tensor, distinct: int, size: int, generator: torch.Generator) -> Tensor:
-    """`size` of the places `candidates`, all from at most `distinct` of them drawn at random: each once, then again."""
-    places = candidates[torch.randperm(len(candidates), generator=generator)[:distinct].to(candidates.device)]
-    again = _drawn(torch.ones(len(places)), size - len(places), generator)
-    return torch.cat([places, places[again.to(places.device)]])[:size]
+    """`size` of the indices `candidates`, from at most `distinct` of them drawn at random: each once, then again."""
+    indices = candidates[torch.randperm(len(candidates), generator=generator)[:distinct].to(candidates.device)]
+    again = _drawn(torch.ones(len(indices)), size - len(indices), generator)
+    return torch.cat([indices, indices[again.to(indices.device)]])[:size]
 
 
-def capped(bag: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """The bag, or `most` (at least one) of its entries at random."""
-    if len(bag) <= most:
+def capped(bag: Tensor, limit: int, generator: torch.Generator) -> Tensor:
+    """The bag, or `limit` (at least one) of its entries at random."""
+    if len(bag) <= limit:
         return bag
-    return bag[torch.randperm(len(bag), generator=generator)[: max(1, most)].to(bag.device)]
+    return bag[torch.randperm(len(bag), generator=generator)[: max(1, limit)].to(bag.device)]
 
 
 def _drawn(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:

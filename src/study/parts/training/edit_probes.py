@@ -1,4 +1,4 @@
-"""How well a network can be edited: whether edits succeed, and what each costs the other inputs."""
+"""How well a network can be edited: whether edits succeed, and how much accuracy each costs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 from study.data.split import Split
 from study.parts.training.editor import Editor
 
-PROBED = 2_000
-"""Validation inputs on which a probe's cost is measured: enough to see a tenth of a percent."""
+PROBE_GUARD_SIZE = 2_000
+"""Validation inputs on which the accuracy that a probe costs is measured, at most: enough for a tenth of a percent."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,16 @@ class Guard:
 
     @classmethod
     def of(cls, editor: Editor, split: Split) -> Guard:
-        """For as long as what precedes the edited parameters stays as it is now."""
+        """The inputs of a split; valid while the layers before the edited ones keep their weights."""
         return cls(editor.features_of(split), split.labels)
 
     def accuracy(self, editor: Editor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        """Share that is right under an edit's weights, or under theta; a scalar."""
+        """Accuracy under an edit's weights, or under theta; a scalar."""
         return (editor.predict(self.features, weights).argmax(1) == self.labels).double().mean()
 
 
 class Editability(NamedTuple):
-    """success: share of edits after which the wanted class wins; drawdown: mean accuracy lost; steps: mean number."""
+    """success: share of edits after which the target class wins; drawdown: mean accuracy lost; steps: mean number."""
 
     success: float
     drawdown: float
@@ -41,9 +41,9 @@ class Editability(NamedTuple):
 
 
 class Probes:
-    """`count` random (input, label) requests, the same ones at each measurement, each edit starting from theta.
+    """`count` random (validation input, class) edits, the same ones at each measurement, each starting from theta.
 
-    The inputs are of the validation split; `guard` is what an edit's cost is measured on.
+    `guard`: the inputs on which the accuracy that an edit costs is measured.
     """
 
     def __init__(self, validation: Split, guard: Split, classes: int, count: int, generator: torch.Generator) -> None:
@@ -59,11 +59,11 @@ class Probes:
         edits = []
         for feature, label in zip(features.split(1), self._labels.split(1), strict=True):
             edit = editor.edit(feature, label, graph=False)
-            lost = unedited - guard.accuracy(editor, edit.weights)
-            edits.append(torch.stack([edit.success.double(), lost, torch.as_tensor(edit.steps).to(lost)]))
+            drawdown = unedited - guard.accuracy(editor, edit.weights)
+            edits.append(torch.stack([edit.success.double(), drawdown, torch.as_tensor(edit.steps).to(drawdown)]))
         return Editability(*torch.stack(edits).mean(0).tolist())
 
 
-def guard_subset(validation: Split, most: int, generator: torch.Generator) -> Split:
-    """At most so many inputs of the validation split at random, in its order."""
-    return validation.subset(torch.randperm(len(validation), generator=generator)[:most].sort().values)
+def guard_subset(validation: Split, limit: int, generator: torch.Generator) -> Split:
+    """At most `limit` inputs of the validation split at random, in its order."""
+    return validation.subset(torch.randperm(len(validation), generator=generator)[:limit].sort().values)

@@ -1,7 +1,7 @@
 """The editor of Editable Training: a few steps of gradient descent that correct one input, differentiable as a whole.
 
 A. Sinitsin, V. Plokhotnyuk, D. Pyrkin, S. Popov, A. Babenko: Editable Neural Networks, ICLR 2020 (arXiv 2004.00345),
-as the authors' code has it: RMSProp inside the graph, on a loss that is zero as soon as the wanted class wins.
+as the authors' code has it: RMSProp inside the graph, on a loss that is zero as soon as the target class wins.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True)
 class EditorSettings:
-    """How to edit; the names are those of `Editor`, and `scope` is as `scope_parameters` takes it."""
+    """How to edit: the fields are arguments of `Editor`, but that `scope` is as `scope_parameters` takes it."""
 
     scope: Scope
     steps: int
     rate: float
     second_order: bool = True
+    margin: float = 0.0
 
     def editor(self, model: nn.Module, example: Tensor, decay: Tensor) -> Editor:
-        """An editor of `model` (in eval mode; `example`: an input [1, ...]) that is fast on the device it is on."""
+        """An editor of `model` (in eval mode) for the device of `example` (an input, [1, ...]); `decay`: beta."""
         return Editor(
             model,
             scope_parameters(model, self.scope, example),
@@ -44,6 +45,7 @@ class EditorSettings:
             decay=decay,
             second_order=self.second_order,
             early_exit=example.device.type == "cpu",
+            margin=self.margin,
         )
 
 
@@ -56,7 +58,7 @@ class Edit(NamedTuple):
 
     @property
     def success(self) -> Tensor:
-        """Whether the wanted class wins, or ties."""
+        """Whether the target class has the highest logit (a tie counts)."""
         return self.loss <= 0
 
 
@@ -65,13 +67,13 @@ class Editor:
 
     Args:
         model: the network; `scope` names the parameters S that are edited.
-        steps: K, at most so many steps.
+        steps: K, steps at most.
         rate: alpha, length of a step.
         decay: beta of RMSProp, a scalar; used within [0, 1], its gradient passed straight through.
-        second_order: the gradient through an edit knows that its steps depend on theta; False treats them as constant.
-        early_exit: stop as soon as the loss is 0, which needs its value on the host; False takes all steps, to the same
-            result, because the loss's hinge then makes each of them 0.
-        margin: by which the wanted logit must exceed the others.
+        second_order: differentiate through the steps of an edit; False treats them as constant.
+        early_exit: stop as soon as the loss is 0, which reads its value on the host; False takes all steps with the
+            same result, as the gradient of a loss of 0 is 0.
+        margin: by how much the target logit must exceed the others.
     """
 
     def __init__(
@@ -123,12 +125,12 @@ class Editor:
                 flat = flat.detach().requires_grad_()
 
     def features(self, inputs: Tensor) -> Tensor:
-        """What enters the part of the network that edits change, for `inputs` [n, ...]; run this once for all steps."""
+        """What the unedited prefix makes of `inputs` [n, ...]: the input of the edited part, the same at every step."""
         features: Tensor = self.prefix(inputs)
         return features
 
     def features_of(self, split: Split) -> Tensor:
-        """The same for a whole split, without graph."""
+        """`features` of a whole split, without graph."""
         return activations(self.prefix, split)
 
     def logits(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
@@ -137,9 +139,9 @@ class Editor:
         return logits
 
     def predict(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        """The same without graph, in batches."""
+        """`logits` without graph, in batches."""
         with torch.no_grad():
-            return torch.cat([self.logits(some, weights) for some in features.split(BATCH)])
+            return torch.cat([self.logits(batch, weights) for batch in features.split(BATCH)])
 
     def write(self, weights: dict[str, Tensor]) -> None:
         """Make an edit's weights those of the model, in place."""
@@ -148,25 +150,26 @@ class Editor:
                 layout.parameter.copy_(weights[layout.name])
 
     def _named(self, flat: Tensor) -> dict[str, Tensor]:
-        parts = zip(self._layouts, flat.split(self._sizes), strict=True)
-        return {layout.name: layout.shaped(part) for layout, part in parts}
+        vectors = flat.split(self._sizes)
+        return {layout.name: layout.shaped(vector) for layout, vector in zip(self._layouts, vectors, strict=True)}
 
 
 class Layout(NamedTuple):
-    """A parameter's place in one long vector of all: a tenth of the operations, hence of the graph, of one by one.
+    """How a parameter lies in one long vector of all edited parameters.
 
-    `order`: its dimensions from the outermost in memory to the innermost: a channels-last convolution stays one;
-    `back` is the inverse.
+    One vector takes a tenth of the operations, hence of the graph, that one parameter after the other takes.
+    order: the parameter's dimensions from the outermost in memory to the innermost (a channels-last convolution stays
+    channels-last); inverse: the permutation that undoes it.
     """
 
     name: str
     parameter: Tensor
     order: list[int]
-    back: list[int]
+    inverse: list[int]
 
     @classmethod
     def of(cls, name: str, parameter: Tensor) -> Layout:
-        """The layout that the parameter has in memory."""
+        """The layout of the parameter in memory."""
         order = sorted(range(parameter.dim()), key=lambda dimension: -parameter.stride()[dimension])
         return cls(name, parameter, order, [order.index(dimension) for dimension in range(len(order))])
 
@@ -175,25 +178,25 @@ class Layout(NamedTuple):
         return self.parameter.permute(self.order).reshape(-1)
 
     def shaped(self, vector: Tensor) -> Tensor:
-        """A part of the long vector as the parameter."""
+        """Its part of the long vector, in the parameter's shape."""
         shape = [self.parameter.shape[dimension] for dimension in self.order]
-        return vector.view(shape).permute(self.back)
+        return vector.view(shape).permute(self.inverse)
 
 
 def shortfall(logits: Tensor, labels: Tensor, margin: float = 0.0) -> Tensor:
-    """Contrastive cross-entropy [n]: by how much each wanted logit falls short of the highest other; 0 if it wins.
+    """Contrastive cross-entropy [n]: how far each target logit is below the highest other plus `margin`; at least 0.
 
     >>> shortfall(torch.tensor([[2.0, 5.0, 1.0], [2.0, 5.0, 1.0]]), torch.tensor([0, 1])).tolist()
     [3.0, 0.0]
     """
-    wanted = labels[:, None]
-    others = logits.scatter(1, wanted, -torch.inf).max(1).values
-    return (margin + others - logits.gather(1, wanted)[:, 0]).relu()
+    target = labels[:, None]
+    others = logits.scatter(1, target, -torch.inf).max(1).values
+    return (margin + others - logits.gather(1, target)[:, 0]).relu()
 
 
 @contextmanager
 def in_eval_mode(model: nn.Module) -> Iterator[None]:
-    """Run with BatchNorm and dropout in eval mode; the mode of each module is put back after."""
+    """Run with BatchNorm and dropout in eval mode; afterwards each module is in the mode it was in."""
     in_training = [module for module in model.modules() if module.training]
     model.eval()
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,17 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
-from study.data.split import Batch
+from study.data.split import Batch, Split
 from study.errors import RepairFailed
-from study.methods.model_level.finetune import Finetune
-from study.parts.pictures.progress import Measure, Panel, Standing, drawn
-from study.parts.training.edit_probes import PROBED, Editability, Probes, guard_subset
+from study.parts.training.edit_probes import PROBE_GUARD_SIZE, Editability, Probes, guard_subset
 from study.parts.training.editor import Editor, EditorSettings, in_eval_mode
+from study.parts.training.fine_tuning import FineTuning
+from study.parts.training.patience import Patience
+from study.parts.training.standing import Measure, Standing
 from study.problem.problem import Problem
-from study.repair.approach import Log
 
 TIMED_STEPS = 20
-"""Steps after which the time that phase 1 takes is foretold."""
+"""Gradient steps from which the duration of phase 1 is estimated."""
 DECAY = "editor_decay"
 """Name of beta among the network's parameters during phase 1."""
 
@@ -52,46 +51,52 @@ class Objective:
         return terms
 
 
-class EditorTraining(Finetune):
+class EditorTraining(FineTuning):
     """Phase 1: fine-tuning whose loss has two more terms, computed on an edited copy of the weights.
 
-    `tuning` goes to Finetune, whose batches, optimizer and rates these are: without the two terms this is Finetune.
+    Keeps the epoch with the lowest validation error, of equal ones that with the lowest drawdown. Without the two terms
+    this is FineTuning, which takes `options`.
+
+    Args:
+        settings: of the editor; beta: its decay at the start, trained with the network, whose parameter it is until
+            `remove_decay`.
+        n_probe: random edits by which success rate and drawdown are measured after each epoch.
+        patience: epochs in which neither validation error nor drawdown improves until it stops; None: never.
+        max_seconds: time budget of the repair; a training that will take longer warns.
     """
 
     def __init__(
         self,
+        problem: Problem,
+        model: nn.Module,
+        data: Split,
+        *,
         settings: EditorSettings,
         objective: Objective,
-        *,
         beta: float,
         n_probe: int,
-        patience: int | None,
-        **tuning: Any,
+        patience: int | None = None,
+        max_seconds: float | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(select="validation", **tuning)
-        self.settings, self.objective, self.beta = settings, objective, beta
-        self.n_probe, self.patience = n_probe, patience
-        self.evaluations: list[Evaluation] = []
-        self.chosen: Evaluation | None = None
-
-    def begin(self, problem: Problem) -> None:
-        super().begin(problem)
-        beta = nn.Parameter(torch.tensor(self.beta, device=problem.device))
-        self.editor = self.settings.editor(self.model, problem.train.fetch(torch.tensor([0])).inputs, beta)
+        decay = nn.Parameter(torch.tensor(beta, device=problem.device))
+        editor = settings.editor(model, problem.train.fetch(torch.tensor([0])).inputs, decay)
         # Step 3: trained and kept with the weights, as one of the network's parameters.
-        self.model.register_parameter(DECAY, beta)
-        guard = guard_subset(problem.validation, PROBED, problem.stream("guard"))
-        classes, draws = problem.task.num_classes, problem.stream("probes")
-        self._probes = Probes(problem.validation, guard, classes, self.n_probe, draws)
-        self._requests = problem.stream("requests")
-        self._measure = Measure(problem)
-        self._unimproved = 0
+        model.register_parameter(DECAY, decay)
+        super().__init__(problem, model, data, keep="validation", **options)
+        self.problem, self.editor, self.objective, self.max_seconds = problem, editor, objective, max_seconds
+        guard = guard_subset(problem.validation, PROBE_GUARD_SIZE, problem.stream("guard"))
+        self.probes = Probes(problem.validation, guard, problem.task.num_classes, n_probe, problem.stream("probes"))
+        self.requests = problem.stream("requests")
+        self.measure = Measure(problem)
+        self.error_patience, self.drawdown_patience = Patience(patience), Patience(patience)
+        self.evaluations: list[Evaluation] = []
 
     def loss(self, batch: Batch) -> Tensor:
         """Steps 4 to 8: L_base + c_loc * L_loc + c_edit * l_e."""
         if not self.objective.edits:
             return super().loss(batch)
-        inputs = self.problem.recipe.augmented(batch.inputs, self._draws)
+        inputs = batch.inputs if self.augment is None else self.augment(batch.inputs)
         logits = self.model(inputs)
         base = functional.cross_entropy(logits, batch.labels)
         with in_eval_mode(self.model):
@@ -99,11 +104,11 @@ class EditorTraining(Finetune):
 
     def request(self) -> Batch:
         """Step 5: a training input and any class; with probability `p_repair` a failing repair input and its own."""
-        problem, draws = self.problem, self._requests
+        problem, draws = self.problem, self.requests
         if self.objective.p_repair and torch.rand((), generator=draws) < self.objective.p_repair:
             return problem.repair_set.fetch(problem.failing[torch.randint(len(problem.failing), (1,), generator=draws)])
-        drawn = problem.train.fetch(torch.randint(len(problem.train), (1,), generator=draws))
-        return drawn._replace(labels=torch.randint(problem.task.num_classes, (1,), generator=draws).to(drawn.labels))
+        item = problem.train.fetch(torch.randint(len(problem.train), (1,), generator=draws))
+        return item._replace(labels=torch.randint(problem.task.num_classes, (1,), generator=draws).to(item.labels))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Step 9: second derivatives may be large."""
@@ -115,78 +120,68 @@ class EditorTraining(Finetune):
         self._last_loss = loss.detach()
         return loss
 
-    def select(self, epoch: int) -> float:
-        """Step 10: the least validation error is kept, ties: the lower drawdown."""
+    def score(self) -> float:
+        """Step 10: the lowest validation error is kept, ties: the lower drawdown."""
         if not self._last_loss.isfinite():
-            raise RepairFailed("the loss is no longer finite")
-        earlier, now = list(self.evaluations), self.evaluate()
-        self._unimproved += 1
-        if now.accuracy > max(e.accuracy for e in earlier) or now.drawdown < min(e.drawdown for e in earlier):
-            self._unimproved = 0
-        if self._unimproved == self.patience:
-            self.trainer.should_stop = True
-        score = now.accuracy * len(self.problem.validation) - now.drawdown / 2
-        if self._best is None or score > self._best[0]:
-            self.chosen = now
-        return score
+            raise RepairFailed("the loss is no longer finite", **self.costs())
+        return self._score_of(self.evaluate())
+
+    def _score_of(self, evaluation: Evaluation) -> float:
+        """Number of correct validation inputs, less something below 1 that grows with the drawdown (in [-1, 1])."""
+        return evaluation.accuracy * len(self.problem.validation) - evaluation.drawdown / 2
+
+    @property
+    def chosen(self) -> Evaluation | None:
+        """That of the epoch that is kept; None before the end of the first."""
+        return max(self.evaluations[1:], key=self._score_of, default=None)
 
     def evaluate(self) -> Evaluation:
-        """What the network has learnt and forgotten by now, and how well it can be edited."""
-        standing = self._measure(self.model)
+        """Measure standing and editability; stop the training once both patiences have run out."""
+        standing = self.measure(self.model)
         with in_eval_mode(self.model):
-            editability = self._probes.measure(self.editor)
-        self.evaluations.append(Evaluation(self._taken, standing, editability))
-        self.record(self.evaluations[-1].log(), self._taken)
-        return self.evaluations[-1]
+            editability = self.probes.measure(self.editor)
+        evaluation = Evaluation(self.steps_taken, standing, editability)
+        self.evaluations.append(evaluation)
+        self.record(evaluation.log(), self.steps_taken)
+        no_better = self.error_patience.runs_out(-evaluation.accuracy)
+        if self.drawdown_patience.runs_out(evaluation.drawdown) and no_better:
+            self.trainer.should_stop = True
+        return evaluation
 
     def on_train_start(self) -> None:
         self.evaluate()
         self._started = time.perf_counter()
 
     def on_train_batch_end(self, *arguments: Any) -> None:
-        """Says early that time will not suffice."""
+        """Warn with the estimated duration if it exceeds the time budget."""
         super().on_train_batch_end(*arguments)
-        if self._taken == TIMED_STEPS and self.max_seconds is not None:
-            expected = (time.perf_counter() - self._started) / TIMED_STEPS * self.passes * len(self.batches())
+        if self.steps_taken == TIMED_STEPS and self.max_seconds is not None:
+            seconds = (time.perf_counter() - self._started) / TIMED_STEPS
+            expected = seconds * float(self.trainer.estimated_stepping_batches)
             if expected > self.max_seconds:
                 warning = "phase 1 will take some %.0f s, over method.max_seconds=%g"
                 logging.getLogger(__name__).warning(warning, expected, self.max_seconds)
 
-    def trained(self) -> tuple[nn.Module, Tensor]:
-        """The network of the epoch that is kept, and its beta."""
-        model = self.repaired()
-        beta: Tensor = model.get_parameter(DECAY).detach()
-        delattr(model, DECAY)
-        return model, beta
+    def remove_decay(self) -> Tensor:
+        """Take beta out of the network's parameters; its value in the epoch that is kept, a scalar."""
+        decay = self.model.get_parameter(DECAY).detach()
+        delattr(self.model, DECAY)
+        return decay
 
-    def costs(self) -> Log:
-        costs = dict(super().costs())
-        moments = {"before": self.evaluations[0] if self.evaluations else None, "after": self.chosen}
-        for moment, evaluation in moments.items():
+    def costs(self) -> dict[str, float]:
+        """Success rate and drawdown of edits before the first and in the chosen epoch, as far as there are any."""
+        evaluations = {"before": next(iter(self.evaluations), None), "after": self.chosen}
+        costs = {}
+        for moment, evaluation in evaluations.items():
             if evaluation is not None:
                 costs[f"success_{moment}"] = evaluation.editability.success
                 costs[f"drawdown_{moment}"] = evaluation.drawdown
         return costs
 
-    def pictures(self) -> Mapping[str, Any]:
-        if self.chosen is None:
-            return {}
-        logs = [(evaluation.step, evaluation.log()) for evaluation in self.evaluations]
-        kept, values = self.chosen.step, self.chosen.log()
-
-        def panel(name: str, title: str) -> Panel:
-            return Panel(title, [(step, log[name]) for step, log in logs], {"kept": [(kept, values[name])]})
-
-        repairs = panel("repair_set/repair_rate", "repair rate (repair split)")
-        flips = panel("validation/negative_flip_rate", "negative flips (validation)")
-        progress = [repairs, flips, panel("validation/accuracy", "accuracy (validation)")]
-        edits = [panel("edit/success", "random edits that succeed"), panel("edit/drawdown", "accuracy that one costs")]
-        return {"progress": drawn(progress), "editability": drawn(edits)}
-
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The network after so many gradient steps."""
+    """The network after `step` gradient steps."""
 
     step: int
     standing: Standing

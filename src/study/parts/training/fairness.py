@@ -13,7 +13,8 @@ def equalised_odds(probabilities: Tensor, labels: Tensor, groups: Tensor) -> Ten
 
     0.5 * (mean over classes present in both groups of |TPR_0 - TPR_1| + mean over all classes of |FPR_0 - FPR_1|),
     with the mean probability in place of a count of predictions; a rate without items is 0. On one-hot probabilities it
-    is the average absolute odds difference, up to the smoothing.
+    is the average absolute odds difference, up to the smoothing. The criterion: Hardt, Price, Srebro, "Equality of
+    Opportunity in Supervised Learning", NeurIPS 2016.
 
     Args:
         probabilities: [B, C].
@@ -23,11 +24,11 @@ def equalised_odds(probabilities: Tensor, labels: Tensor, groups: Tensor) -> Ten
     Returns:
         Scalar.
     """
-    true = one_hot(labels, probabilities.shape[1]).to(probabilities)
-    rates, present = [], torch.ones_like(true[0], dtype=torch.bool)
+    targets = one_hot(labels, probabilities.shape[1]).to(probabilities)
+    rates, present = [], torch.ones_like(targets[0], dtype=torch.bool)
     for group in (0, 1):
         member = (groups == group).to(probabilities)[:, None]
-        positive, negative = member * true, member * (1 - true)
+        positive, negative = member * targets, member * (1 - targets)
         rates.append([_mean(probabilities, positive), _mean(probabilities, negative)])
         present = present & positive.any(dim=0)
     (tpr_first, fpr_first), (tpr_second, fpr_second) = rates

@@ -1,96 +1,80 @@
-"""Fine-tuning on mixed views: what FSGMix and DeepRepair share, whatever they mix the images with."""
+"""Fine-tuning on mixed views as AugMix trains (Hendrycks et al., ICLR 2020), whatever the images are mixed with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from study.data.split import Batch
-from study.errors import NotApplicable
-from study.parts.augmentation.augmix import OPERATORS, REPLACE
-from study.parts.augmentation.mixing import Mixing, consistency_loss
+from study.data.split import Batch, Batches, Split
+from study.parts.augmentation.drawn_transform import Transform, drawn_transform
+from study.parts.training.base import Training
+from study.parts.training.consistency import consistency_loss
 from study.parts.training.patience import Patience
 from study.problem.prediction import accuracy
-from study.problem.problem import Problem, TaskSpec
-from study.repair.approach import FineTuning
+from study.problem.problem import Problem
 
-Transform = Callable[[Tensor], Tensor]
-"""A random transform already drawn: the same for whatever it is applied to."""
+Views = Callable[[Batch, Tensor, Transform], Tensor]
+"""Makes the mixed views, [V * B, C, H, W], of a batch: of its items, of the clean view of its inputs [B, C, H, W], and
+of the transform that made this view of the inputs."""
 
 
-class MixedTraining(FineTuning):
+class MixedTraining(Training):
     """Learns clean images by cross-entropy, and to predict the same for a clean image and its mixed views.
 
-    A subclass says what the `views` are, its `batches` and optimizer, and which epoch to `select`.
+    After each epoch it records accuracy and loss on the validation split and the share of `failing` that is fixed.
 
     Args:
-        width, depth, severity: of the mixes, see `Mixing`.
-        replacing: whether a chain may also start from another image.
-        jsd_weight: of the consistency; 0: no view is made.
+        problem: gives the transform of training inputs, the stream that this is drawn from, and the validation split.
+        model: trained in place.
+        batches: of training images with labels.
+        optimization: see `Training`.
+        views: makes the mixed views of a batch; called only with a `jsd_weight` above 0.
+        jsd_weight: weight of the consistency (Jensen-Shannon divergence) beside cross-entropy, at least 0.
+        failing: the failing repair inputs whose share fixed is recorded.
+        rank: score of an epoch, from its accuracy on the validation split and the share of `failing` fixed.
         epochs: passes over `batches`.
-        patience: epochs without a lower validation loss after which it ends; None: it never ends early.
+        patience: epochs without a lower validation loss after which it stops; None: it never stops early.
     """
+
+    validation: Split
 
     def __init__(
         self,
+        problem: Problem,
+        model: nn.Module,
+        batches: Batches,
+        optimization: Any,
         *,
-        width: int,
-        depth: int,
-        severity: float,
-        replacing: bool,
+        views: Views,
         jsd_weight: float,
+        failing: Split,
+        rank: Callable[[float, float], float],
         epochs: int,
         patience: int | None,
-        max_seconds: float | None,
     ) -> None:
-        super().__init__(max_seconds=max_seconds)
-        operators = (*OPERATORS, REPLACE) if replacing else OPERATORS
-        self.mixing = Mixing(width=width, depth=depth, severity=severity, operators=operators)
-        self.jsd_weight, self.max_epochs, self.patience = jsd_weight, epochs, patience
-
-    def check(self, task: TaskSpec) -> None:
-        if task.kind != "image":
-            raise NotApplicable(f"needs images: the inputs are {task.kind}")
-
-    @property
-    def epochs(self) -> int:
-        return self.max_epochs
-
-    def begin(self, problem: Problem) -> None:
-        super().begin(problem)
-        self.failing = problem.repair_set.subset(problem.failing, "failing")
-        self.draws, self.mixes = problem.stream("augmentation"), problem.stream("mixes")
-        self.stopping = Patience(self.patience)
+        super().__init__(model, batches, optimization, max_epochs=epochs, validation=problem.validation)
+        self.views, self.jsd_weight = views, jsd_weight
+        self.failing, self.rank = failing, rank
+        self.transform, self.draws = problem.recipe.transform, problem.stream("augmentation")
+        self.patience = Patience(patience)
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy on the clean view alone, and the consistency of it with the mixed views."""
-        transform = self.transform(batch.inputs, self.draws)
+        transform = drawn_transform(self.transform, batch.inputs, self.draws)
         clean = transform(batch.inputs)
         if not self.jsd_weight:
             return functional.cross_entropy(self.model(clean), batch.labels)
         views = self.views(batch, clean, transform)
         return consistency_loss(self.model, clean, views, batch.labels, self.jsd_weight)
 
-    def transform(self, images: Tensor, generator: torch.Generator) -> Transform:
-        """The recipe's transform as drawn for these images ([B, C, H, W]); without one, what changes nothing."""
-        augmentation = self.problem.recipe.transform
-        if augmentation is None:
-            return lambda others: others
-        return partial(augmentation.apply, draws=augmentation.draw(images, generator))
-
-    def views(self, batch: Batch, clean: Tensor, transform: Transform) -> Tensor:
-        """Mixed views of each image, [mixing.VIEWS * B, C, H, W]; `clean` is the batch's inputs under `transform`."""
-        raise NotImplementedError
-
-    def evaluated(self) -> tuple[float, float]:
-        """Validation accuracy and share of the failing inputs fixed, recorded; the validation loss may end training."""
-        right, loss = self.validated()
+    def score(self) -> float:
+        """Evaluate and record the epoch that has ended, stop where patience runs out, and rank the epoch."""
+        right, loss = self.validated(self.validation)
         fixed = accuracy(self.model, self.failing)
-        self.record({"repair/fixed": fixed}, self._taken)
-        if self.stopping.runs_out(loss):
+        self.record({"repair/fixed": fixed}, self.steps_taken)
+        if self.patience.runs_out(loss):
             self.trainer.should_stop = True
-        return right, fixed
+        return self.rank(right, fixed)

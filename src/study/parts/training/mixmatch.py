@@ -1,17 +1,121 @@
-"""MixMatch (Berthelot et al., NeurIPS 2019): guessed targets, their sharpening, MixUp, the semi-supervised loss."""
+"""MixMatch (Berthelot et al., NeurIPS 2019): training on labelled items and on a pool of which few labels are known.
+
+As in HybridRepair (Li, Chen, Xu, ISSTA 2022), whose released code draws the pool by weights and smooths its labels.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from study.data.split import Batch, Batches, Split
+from study.parts.augmentation.views import Views
+from study.parts.training.base import Augment
+from study.parts.training.label_smoothing import smoothed
+from study.parts.training.mean_loss import MeanLoss
 
-def smoothed(labels: Tensor, classes: int, smoothing: float) -> Tensor:
-    """Targets [B, classes] for `labels` [B]: 1 - smoothing on the label, smoothing / (classes - 1) on every other."""
-    target = torch.full((len(labels), classes), smoothing / (classes - 1), device=labels.device)
-    return target.scatter_(1, labels[:, None], 1 - smoothing)
+
+class SemiSupervisedBatches:
+    """Pairs of a labelled batch and a batch of a pool, restartable; pool items are drawn with replacement.
+
+    Args:
+        labelled: started again whenever it is exhausted.
+        pool: n items; a negative label means that it is unknown.
+        weights: [n], to which the probability of an item is proportional.
+        size: pool items in a batch.
+        steps: pairs in a pass.
+        generator: on the CPU, of the draws; those of a whole pass are made at its start.
+    """
+
+    def __init__(
+        self, labelled: Batches, pool: Split, weights: Tensor, *, size: int, steps: int, generator: torch.Generator
+    ) -> None:
+        self.labelled, self.pool, self.weights = labelled, pool, weights.double().cpu()
+        self.size, self.steps, self.generator = size, steps, generator
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[tuple[Batch, Batch]]:
+        drawn = torch.multinomial(self.weights, self.steps * self.size, replacement=True, generator=self.generator)
+        for indices, batch in zip(drawn.split(self.size), _restarted(self.labelled), strict=False):
+            yield batch, self.pool.fetch(indices)
+
+
+def _restarted(batches: Batches) -> Iterator[Batch]:
+    """Pass after pass without end, each newly shuffled."""
+    while True:
+        yield from batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixMatchSettings:
+    """temperature: of the sharpening of guesses; alpha: MixUp shares are drawn from Beta(alpha, alpha); weight: of the
+    squared error on the pool; smoothing: of the known labels of the pool."""
+
+    temperature: float
+    alpha: float
+    weight: float
+    smoothing: float
+
+
+class MixMatch(MeanLoss):
+    """Trains for one pass over semi-supervised batches.
+
+    Args:
+        model: trained in place.
+        batches: pairs of a labelled batch and a batch of the pool.
+        optimizer: goes on with the state that it has.
+        views: of each pool item, on which the model guesses its target and is trained.
+        generator: on the CPU, of the order in which rows are mixed; shares: of the MixUp shares.
+        augment: random transform of labelled inputs; None: they stay as they are.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: SemiSupervisedBatches,
+        optimizer: torch.optim.Optimizer,
+        settings: MixMatchSettings,
+        *,
+        views: Views,
+        generator: torch.Generator,
+        shares: np.random.Generator,
+        augment: Augment | None = None,
+    ) -> None:
+        super().__init__(model, batches, optimizer, max_epochs=1, augment=augment)
+        self.settings, self.views = settings, views
+        self.generator, self.shares = generator, shares
+
+    def loss(self, batch: Any) -> Tensor:
+        """Cost of a pair of a labelled batch and one of the pool, a scalar."""
+        labelled, drawn = batch
+        views = self.views.of(drawn.inputs)
+        order = torch.randperm(len(labelled.labels) + len(views), generator=self.generator).to(views.device)
+        inputs = labelled.inputs if self.augment is None else self.augment(labelled.inputs)
+        targets = self.targets(drawn.labels, views).repeat(self.views.count + 1, 1)
+        share = mixup_share(self.settings.alpha, self.shares)
+        weight = self.settings.weight
+        return mixmatch_loss(
+            self.model, (inputs, labelled.labels), (views, targets), share=share, order=order, weight=weight
+        )
+
+    def targets(self, labels: Tensor, views: Tensor) -> Tensor:
+        """Targets [B, classes] of pool items: the smoothed label where it is known, elsewhere the model's guess.
+
+        Args:
+            labels: [B], negative where unknown.
+            views: [V * B, ...], all of one view together.
+        """
+        guess = guessed(self.model, views, len(labels), self.settings.temperature)
+        known = smoothed(labels.clamp(min=0), guess.shape[1], self.settings.smoothing)
+        return torch.where((labels >= 0)[:, None], known, guess)
 
 
 def sharpened(probability: Tensor, temperature: float) -> Tensor:
@@ -29,10 +133,10 @@ def guessed(model: nn.Module, views: Tensor, items: int, temperature: float) -> 
         return sharpened(mean, temperature)
 
 
-def mixup_shares(count: int, alpha: float, generator: np.random.Generator) -> list[float]:
-    """`count` draws of l ~ Beta(alpha, alpha), each turned into max(l, 1 - l): the larger part is the row's own."""
-    drawn = generator.beta(alpha, alpha, size=count)
-    return [float(share) for share in np.maximum(drawn, 1 - drawn)]
+def mixup_share(alpha: float, generator: np.random.Generator) -> float:
+    """max(l, 1 - l) for a draw of l ~ Beta(alpha, alpha): the larger part of a mix is the row's own."""
+    drawn = generator.beta(alpha, alpha)
+    return max(drawn, 1 - drawn)
 
 
 def mixed_up(rows: Tensor, order: Tensor, share: float) -> Tensor:

@@ -20,8 +20,8 @@ class Oversampled(Batches):
         size: items per batch without the extra ones.
         generator: on the CPU, for the order of the pass; without weights it is used as `Split.batches` uses it.
         weights: [N], to which the probability of an item is proportional; None: every item once.
-        extra: number of items appended to each batch; none where `often` is empty.
-        often: [F] long, places in the split of the items that are appended.
+        extra: number of items appended to each batch; none where `extra_indices` is empty.
+        extra_indices: [F] int64, the items of the split from which they are drawn.
         extra_generator: on the CPU, for the appended items.
     """
 
@@ -33,13 +33,13 @@ class Oversampled(Batches):
         *,
         weights: Tensor | None,
         extra: int,
-        often: Tensor,
+        extra_indices: Tensor,
         extra_generator: torch.Generator,
     ) -> None:
         super().__init__(split, size, generator, drop_last=False, within=None)
         self.weights = None if weights is None else weights.cpu()
-        self.extra = extra if len(often) else 0
-        self.often = often.cpu()
+        self.extra = extra if len(extra_indices) else 0
+        self.extra_indices = extra_indices.cpu()
         self.extra_generator = extra_generator
         self.joins_last = not self.extra  # with extra items no batch holds a single one
 
@@ -53,5 +53,5 @@ class Oversampled(Batches):
 
     def _appended(self) -> Tensor:
         if not self.extra:
-            return self.often[:0]
-        return self.often[torch.randint(len(self.often), (self.extra,), generator=self.extra_generator)]
+            return self.extra_indices[:0]
+        return self.extra_indices[torch.randint(len(self.extra_indices), (self.extra,), generator=self.extra_generator)]

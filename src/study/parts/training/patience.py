@@ -6,7 +6,7 @@ import math
 
 
 class Patience:
-    """Counts epochs without a new lowest loss; None: never runs out.
+    """Counts epochs without a new lowest loss; `epochs` None: never runs out.
 
     >>> patience = Patience(2)
     >>> [patience.runs_out(loss) for loss in (3.0, 2.0, 2.0, 2.5)]
@@ -15,11 +15,11 @@ class Patience:
 
     def __init__(self, epochs: int | None) -> None:
         self.epochs = epochs
-        self._least = math.inf
+        self._lowest = math.inf
         self._since = 0
 
     def runs_out(self, loss: float) -> bool:
         """Take the loss of an epoch; whether `epochs` in a row have not improved on the lowest so far."""
-        self._since = 0 if loss < self._least else self._since + 1
-        self._least = min(self._least, loss)
+        self._since = 0 if loss < self._lowest else self._since + 1
+        self._lowest = min(self._lowest, loss)
         return self.epochs is not None and self._since >= self.epochs

@@ -1,11 +1,13 @@
 """Learning rate over a training that starts from trained weights: a short warm-up, then a cosine to 0."""
 
 import math
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from study.problem.recipe import Auto, Recipe
 
@@ -32,6 +34,11 @@ def over_steps(total: int) -> Callable[[int], float]:
     return lambda step: warm_up_and_cosine(step / total, 1 / total)
 
 
+def with_schedule(optimizer: Optimizer, factor: Callable[[int], float]) -> dict[str, Any]:
+    """The optimizer, its rate times `factor` of the step's number, as Lightning's `configure_optimizers` returns it."""
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+
+
 def peak_rate(model: nn.Module) -> float:
     """Adam's peak rate for a network that is trained already: half as high with BatchNorm, whose statistics follow."""
     return PEAK_WITH_BATCH_NORM if has_batch_norm(model) else PEAK
@@ -50,3 +57,10 @@ def chosen_rate(lr: float | Auto, model: nn.Module, recipe: Recipe, schedule: Sc
 def has_batch_norm(model: nn.Module) -> bool:
     """Whether any layer of the network normalises over the batch."""
     return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+def cosine_sgd(parameters: Iterable[Tensor], lr: float, weight_decay: float, steps: int) -> dict[str, Any]:
+    """AugMix's optimizer, as Lightning takes it: SGD, Nesterov 0.9, `lr` by cosine over `steps` (>= 1) to 1e-6."""
+    sgd = SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay, fused=True)
+    cosine = CosineAnnealingLR(sgd, steps, eta_min=1e-6)
+    return {"optimizer": sgd, "lr_scheduler": {"scheduler": cosine, "interval": "step"}}

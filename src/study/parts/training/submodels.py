@@ -8,16 +8,15 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
-from torch.nn import functional
-from torch.nn.modules.conv import _ConvNd
 
 from study.data.split import Split
-from study.parts.training.schedule import has_batch_norm
+from study.parts.selection.balanced_subset import balanced_subset
+from study.parts.training.stacked import OneByOne, Stacked, pays_off
 from study.parts.training.weight_shift import flat_weights
 from study.problem.prediction import accuracy
 from study.problem.problem import Problem
-from study.repair.approach import Stage
+from study.problem.recipe import Auto
+from study.runtime.fit import Stage
 from study.runtime.randomness import forked
 
 Start = Literal["scratch", "faulty"]
@@ -39,12 +38,14 @@ class SubModels:
 
 
 class SubModelTraining(Stage):
-    """Trains `number` sub-models with Adam on cross-entropy, without selection; `trained` holds them afterwards.
+    """Trains `number` sub-models with Adam on cross-entropy, without selection.
 
-    They are trained as one network with stacked parameters where that is faster (see `pays_off`), otherwise one after
-    the other in each step; the results differ by rounding.
+    After the fit `submodels` holds them. They are trained as one network with stacked parameters where that is faster
+    (see `pays_off`), otherwise one after the other in each step; the results differ by rounding.
 
     Args:
+        problem: gives training split, augmentation, architecture and random streams; with `start` "scratch" it must be
+            able to make a fresh network.
         number: of sub-models.
         per_class: training inputs of each class in a sub-model's subset (all of a smaller class); auto: a fifth of the
             class, at most 1,000.
@@ -55,63 +56,61 @@ class SubModelTraining(Stage):
     """
 
     automatic_optimization = False
+    submodels: SubModels
 
     def __init__(
         self,
+        problem: Problem,
         *,
         number: int,
-        per_class: int | Literal["auto"],
-        epochs: int | Literal["auto"],
+        per_class: int | Auto,
+        epochs: int | Auto,
         lr: float,
         start: Start,
-        stacked: bool | Literal["auto"] = "auto",
+        stacked: bool | Auto = "auto",
     ) -> None:
         super().__init__()
-        self.number, self.per_class, self.start = number, per_class, start
-        self.passes, self.lr, self.stacked = epochs, lr, stacked
-        self.taken = 0
-
-    def begin(self, problem: Problem) -> None:
-        super().begin(problem)
-        generator = problem.stream("submodels/subsets")
-        labels = problem.train.labels.cpu()
-        self.subsets = torch.stack([balanced_subset(labels, self.per_class, generator) for _ in range(self.number)])
+        self.problem, self.number = problem, number
+        generator, labels = problem.stream("submodels/subsets"), problem.train.labels.cpu()
+        self.subsets = torch.stack([balanced_subset(labels, per_class, generator) for _ in range(number)])
+        self.batches = SubsetBatches(self.subsets, problem.stream("submodels/batches"))
+        self.max_epochs = max(5, -(-LEAST_STEPS // len(self.batches))) if epochs == "auto" else epochs
         self._draws = problem.stream("submodels/augmentation")
-        models = [self._initial(number).train() for number in range(self.number)]
-        example = problem.train.fetch(self.subsets[0, :2]).inputs
-        together = pays_off(models[0], example) if self.stacked == "auto" else self.stacked
-        self._way: Stacked | OneByOne = (Stacked if together else OneByOne)(models, self.lr)
+        models = [_initial(problem, start, index).train() for index in range(number)]
+        together = pays_off(models[0], self._example()) if stacked == "auto" else stacked
+        self._networks: Stacked | OneByOne = (Stacked if together else OneByOne)(models, lr)
 
-    def _initial(self, number: int) -> nn.Module:
-        if self.start == "faulty":
-            return self.problem.copy()
-        fresh = self.problem.fresh(self.problem.seed_of(f"submodels/init/{number}"))
-        assert fresh is not None
-        return fresh
+    def _example(self) -> Tensor:
+        return self.problem.train.fetch(self.subsets[0, :2]).inputs
 
-    @property
-    def epochs(self) -> int:
-        return max(5, -(-LEAST_STEPS // len(self.batches()))) if self.passes == "auto" else self.passes
-
-    def batches(self) -> SubsetBatches:
-        return SubsetBatches(self.subsets, self.problem.stream("submodels/batches"))
+    def train_dataloader(self) -> SubsetBatches:
+        return self.batches
 
     def training_step(self, indices: Tensor, batch_idx: int) -> None:
+        """A step of each sub-model, on its row of `indices` [n, B] into the training split."""
         batch = self.problem.train.fetch(indices.flatten())
         inputs = self.problem.recipe.augmented(batch.inputs, self._draws)
-        # Apart from the draws of layers (dropout) in what comes after: the same with sub-models and without.
-        with torch.enable_grad(), forked(self.problem.seed, "submodels", "layers", self.taken):
-            self._way.step(inputs.unflatten(0, indices.shape), batch.labels.view(indices.shape))
-        self.taken += self.number
+        # Dropout must not change the random state of what comes after: it is the same with sub-models and without.
+        with torch.enable_grad(), forked(self.problem.seed, "submodels", "layers", self.steps_taken):
+            self._networks.step(inputs.unflatten(0, indices.shape), batch.labels.view(indices.shape))
+        self.steps_taken += self.number
 
     def configure_optimizers(self) -> None:
-        """Each way of training has its own."""
+        """The networks have their own."""
 
     def on_train_end(self) -> None:
-        models = [model.eval() for model in self._way.models()]
-        self.trained = SubModels(models, torch.stack([flat_weights(model) for model in models]))
+        models = [model.eval() for model in self._networks.models()]
+        self.submodels = SubModels(models, torch.stack([flat_weights(model) for model in models]))
         for number, model in enumerate(models):
             self.record({"submodels/validation_accuracy": accuracy(model, self.problem.validation)}, number)
+
+
+def _initial(problem: Problem, start: Start, index: int) -> nn.Module:
+    if start == "faulty":
+        return problem.copy()
+    fresh = problem.fresh(problem.seed_of(f"submodels/init/{index}"))
+    assert fresh is not None
+    return fresh
 
 
 class SubsetBatches:
@@ -131,87 +130,3 @@ class SubsetBatches:
         size = self.subsets.shape[1]
         order = torch.stack([torch.randperm(size, generator=self.generator) for _ in self.subsets])
         yield from self.subsets.gather(1, order).tensor_split(len(self), dim=1)
-
-
-class OneByOne:
-    """Each network's step after the other's."""
-
-    def __init__(self, models: list[nn.Module], lr: float) -> None:
-        self._models = models
-        self._optimizers = [torch.optim.Adam(model.parameters(), lr, fused=True) for model in models]
-
-    def step(self, inputs: Tensor, labels: Tensor) -> None:
-        """One step of each network on its own batch: inputs [n, B, ...], labels [n, B]."""
-        for model, optimizer, own, wanted in zip(self._models, self._optimizers, inputs, labels, strict=True):
-            optimizer.zero_grad()
-            functional.cross_entropy(model(own), wanted).backward()
-            optimizer.step()
-
-    def models(self) -> list[nn.Module]:
-        """The networks as trained so far."""
-        return self._models
-
-
-class Stacked:
-    """All networks as one whose parameters have a dimension more; Adam works by element, so nothing else differs."""
-
-    def __init__(self, models: list[nn.Module], lr: float) -> None:
-        self._models = models
-        self._parameters, _ = stack_module_state(models)
-        self._optimizer = torch.optim.Adam(self._parameters.values(), lr, fused=True)
-
-    def step(self, inputs: Tensor, labels: Tensor) -> None:
-        """One step of each network on its own batch: inputs [n, B, ...], labels [n, B]."""
-        self._optimizer.zero_grad()
-        losses_of(self._models[0], self._parameters, inputs, labels).sum().backward()
-        self._optimizer.step()
-
-    def models(self) -> list[nn.Module]:
-        """The networks as trained so far."""
-        with torch.no_grad():
-            for number, model in enumerate(self._models):
-                for name, parameter in model.named_parameters():
-                    parameter.copy_(self._parameters[name][number])
-        return self._models
-
-
-def losses_of(model: nn.Module, parameters: dict[str, Tensor], inputs: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy [n] of n networks with stacked parameters, each on its own batch; `model`: their architecture."""
-
-    def loss(own: dict[str, Tensor], batch: Tensor, wanted: Tensor) -> Tensor:
-        return functional.cross_entropy(functional_call(model, own, (batch,)), wanted)
-
-    losses: Tensor = vmap(loss, randomness="different")(parameters, inputs, labels)
-    return losses
-
-
-def pays_off(model: nn.Module, example: Tensor) -> bool:
-    """Whether training several such networks as one is possible, and faster.
-
-    Possible: no statistics over the batch, and no branch that depends on values. `example`: two inputs.
-    """
-    on_cpu = example.device.type == "cpu"
-    if has_batch_norm(model) or (on_cpu and any(isinstance(module, _ConvNd) for module in model.modules())):
-        return False
-    stacked = {name: parameter.detach()[None] for name, parameter in model.named_parameters()}
-    try:
-        losses_of(model, stacked, example[None], torch.zeros(1, len(example), dtype=torch.long, device=example.device))
-    except RuntimeError:  # what vmap raises, in its many kinds
-        return False
-    return True
-
-
-def balanced_subset(labels: Tensor, per_class: int | Literal["auto"], generator: torch.Generator) -> Tensor:
-    """Indices of items drawn without replacement, as many of each class; classes one after the other, [M].
-
-    Args:
-        labels: [N], on the CPU.
-        per_class: items of each class (all of a smaller class); auto: a fifth of the class, from 1 to 1,000.
-    """
-    shuffled = torch.randperm(len(labels), generator=generator)
-    chosen = []
-    for label in labels.unique():
-        members = shuffled[labels[shuffled] == label]
-        count = min(1000, max(1, len(members) // 5)) if per_class == "auto" else per_class
-        chosen.append(members[:count])
-    return torch.cat(chosen)

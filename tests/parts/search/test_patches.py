@@ -6,8 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study.errors import NotApplicable
-from study.parts.network import patched
-from study.parts.network.patched import LastLayerPatches, Places, Scores, TailPatches, patches
+from study.parts.network.places import Columns, Entries, Layers, Places, write
+from study.parts.search import patches as patched
+from study.parts.search.patches import LastLayerPatches, Scores, TailPatches, patches
 from study.problem.problem import Problem
 from tests.networks import Plain
 from tests.problems import digits_problem, digits_splits
@@ -31,9 +32,10 @@ class Residual(nn.Module):
         return logits
 
 
-def places_of(layers: dict[str, list[int]]) -> Places:
+def places_of(layers: dict[str, list[int]], kind: str = "weight") -> Entries:
     owner = [number for number, indices in enumerate(layers.values()) for _ in indices]
-    return Places(tuple(layers), torch.tensor(owner), torch.tensor([i for indices in layers.values() for i in indices]))
+    index = torch.tensor([i for indices in layers.values() for i in indices])
+    return Entries(tuple(f"{layer}.{kind}" for layer in layers), torch.tensor(owner), index)
 
 
 def full_pass(model: nn.Module, places: Places, values: Tensor, inputs: Tensor, labels: Tensor) -> Scores:
@@ -41,7 +43,7 @@ def full_pass(model: nn.Module, places: Places, values: Tensor, inputs: Tensor, 
     right, loss = [], []
     for row in values:
         one = copy.deepcopy(model)
-        places.write(one, row)
+        write(one, places, row)
         with torch.no_grad():
             logits = one(inputs)
         right.append(logits.argmax(1) == labels)
@@ -113,26 +115,12 @@ def test_chunks_do_not_change_the_scores(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.undo()
 
 
-def test_places_are_found_in_the_pooled_weights_and_written_back() -> None:
-    problem = digits_problem()
-    sizes = [64 * 64, 32 * 64, 10 * 32]
-    positions = torch.tensor([sizes[0] + sizes[1] + 9, 5, sizes[0] - 1])
-    places = Places.pooled(problem.faulty, [FIRST, HIDDEN, LAST], positions)
-    assert places.names == (FIRST, LAST)
-    assert places.layer.tolist() == [1, 0, 0] and places.index.tolist() == [9, 5, sizes[0] - 1]
-    model = problem.copy()
-    places.write(model, torch.tensor([1.0, 2.0, 3.0]))
-    assert places.values(model).tolist() == [1.0, 2.0, 3.0]
-    changed = {
-        name: int((tensor != problem.faulty.state_dict()[name]).sum()) for name, tensor in model.state_dict().items()
-    }
-    assert {name: count for name, count in changed.items() if count} == {f"{FIRST}.weight": 2, f"{LAST}.weight": 1}
-
-
-def test_index_counts_row_by_row_whatever_the_memory_format() -> None:
-    model = nn.Sequential(nn.Conv2d(2, 3, 2)).to(memory_format=torch.channels_last)
-    places = places_of({"0": [9]})
-    assert places.values(model)[0] == model[0].weight[1, 0, 0, 1]
-    places.write(model, torch.tensor([5.0]))
-    assert model[0].weight[1, 0, 0, 1] == 5
-    assert places.stacked(model, torch.tensor([[7.0]]))["0"][0, 1, 0, 0, 1] == 7
+def test_patches_of_biases_columns_and_layers_equal_a_full_pass(problem: Problem) -> None:
+    _, hidden, last = names_of(problem)
+    agree(problem.faulty, places_of({last: [0, 7]}, "bias"), LastLayerPatches)
+    both = Entries((f"{last}.weight", f"{last}.bias"), torch.tensor([0, 1, 0]), torch.tensor([40, 3, 99]))
+    agree(problem.faulty, both, LastLayerPatches)
+    agree(problem.faulty, places_of({hidden: [3]}, "bias"), TailPatches)
+    agree(problem.faulty, Columns(last, torch.tensor([2, 30])), TailPatches)
+    agree(problem.faulty, Columns(hidden, torch.tensor([5])), TailPatches)
+    agree(problem.faulty, Layers.of(problem.faulty, [f"{hidden}.bias", f"{last}.weight"]), TailPatches)

@@ -1,0 +1,46 @@
+"""Choosing among the failing and the passing inputs of the repair set."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from study.problem.prediction import predict
+from study.problem.problem import Problem
+
+
+def most_frequent_error(problem: Problem) -> Tensor:
+    """The failing inputs ([M] int64) of the most frequent pair (label, prediction); ties: the first pair."""
+    failing = problem.repair_set.subset(problem.failing)
+    predicted = predict(problem.faulty, failing).argmax(1)
+    pairs, kind = (failing.labels * problem.task.num_classes + predicted).unique(return_inverse=True)
+    most_frequent = kind.bincount(minlength=len(pairs)).argmax()
+    return problem.failing[kind == most_frequent]
+
+
+def random_failing(problem: Problem, share: float, generator: torch.Generator) -> Tensor:
+    """A random share of the failing inputs, at least one: [M] int64."""
+    count = max(1, int(share * len(problem.failing)))
+    order = torch.randperm(len(problem.failing), generator=generator)[:count]
+    return problem.failing[order.to(problem.failing.device)]
+
+
+def passing_sample(problem: Problem, size: int, generator: torch.Generator) -> Tensor:
+    """Some `size` passing inputs ([M] int64), stratified by class, at least one of each; all if there are no more."""
+    passing = problem.passing
+    if size >= len(passing):
+        return passing
+    labels = problem.repair_set.labels[passing]
+    shuffled = torch.randperm(len(passing), generator=generator).to(passing.device)
+    counts = labels.bincount()
+    shares = (size * counts / len(passing)).round().long().clamp(min=1)
+    members = [shuffled[labels[shuffled] == c][:share] for c, share in enumerate(shares.tolist())]
+    return passing[torch.cat(members)]
+
+
+def by_margin(problem: Problem, indices: Tensor) -> Tensor:
+    """The repair inputs at `indices` [M], the hardest first: by the label's logit minus the largest other one."""
+    chosen = problem.repair_set.subset(indices)
+    logits, label = predict(problem.faulty, chosen), chosen.labels[:, None]
+    margin = logits.gather(1, label)[:, 0] - logits.scatter(1, label, -torch.inf).amax(1)
+    return indices[margin.argsort()]

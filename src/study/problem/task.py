@@ -1,0 +1,49 @@
+"""What is known of a subject before its faulty model is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from study.data.threat import ThreatModel
+
+Kind = Literal["image", "table", "tokens"]
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """The structure of a task; `Approach.check` looks at this alone.
+
+    model: the architecture with untrained weights, in eval mode; input_shape: without the batch dimension;
+    has_groups: items carry a sensitive group; has_history: the faulty model is trained here, for more than one epoch,
+    so that an earlier one can exist (`Problem.history` is None all the same where the first epoch is the best);
+    threat: what an attack may do to an input, None where that is not defined.
+    """
+
+    model: nn.Module
+    kind: Kind
+    num_classes: int
+    input_shape: tuple[int, ...]
+    has_groups: bool = False
+    has_history: bool = True
+    threat: ThreatModel | None = None
+
+    @property
+    def name(self) -> str:
+        """The class of the network."""
+        return type(getattr(self.model, "net", self.model)).__name__
+
+    def example(self, count: int) -> Tensor:
+        """`count` inputs to try a network with, [count, *input_shape]: floats within the bounds, or token ids (int64).
+
+        Every token is 1: the smallest vocabulary has it, and 0 often stands for padding.
+        """
+        shape = (count, *self.input_shape)
+        if self.kind == "tokens":
+            return torch.ones(shape, dtype=torch.int64)
+        low, high = self.threat.bounds if self.threat is not None else (0.0, 1.0)
+        return torch.linspace(low, high, math.prod(shape)).reshape(shape)

@@ -1,0 +1,39 @@
+"""The ledger of finished jobs: where each result lies, whatever store it was recorded in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from study.storage.files import write_atomically
+from study.storage.paths import cache
+from study.tracking.result import RESULT, Result
+from study.tracking.store import Store
+
+
+def enter(key: str, folder: Path) -> None:
+    """Note that the result of the job with this key lies in `folder`."""
+    write_atomically(_entry(key), json.dumps({"folder": str(folder)}))
+
+
+def folder_of(key: str) -> Path | None:
+    """The folder of a finished job's result, None if there is none."""
+    if not _entry(key).exists():
+        return None
+    folder = Path(json.loads(_entry(key).read_text())["folder"])
+    return folder if (folder / RESULT).exists() and Result.read(folder).status == "FINISHED" else None
+
+
+def finished(key: str, store: Store) -> str:
+    """How a job is known to be finished, empty if it is not; one of another store is recorded in this one."""
+    if store.finished(key):
+        return "finished already (force=true runs it again)"
+    folder = folder_of(key)
+    if folder is None:
+        return ""
+    store.write(folder)
+    return "finished elsewhere; recorded in this store"
+
+
+def _entry(key: str) -> Path:
+    return cache() / "jobs" / f"{key}.json"

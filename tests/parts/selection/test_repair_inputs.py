@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import torch
+
+from study.parts.selection.repair_inputs import by_margin, passing_sample, random_failing
+from study.problem.prediction import predict
+from tests.problems import digits_problem
+
+
+def test_the_passing_sample_is_stratified() -> None:
+    problem = digits_problem()
+    sample = passing_sample(problem, 60, torch.Generator().manual_seed(0))
+    assert len(sample.unique()) == len(sample) and bool(torch.isin(sample, problem.passing).all())
+    whole = problem.repair_set.labels[problem.passing].bincount()
+    expected = (60 * whole / len(problem.passing)).round().clamp(min=1)
+    assert problem.repair_set.labels[sample].bincount().tolist() == expected.tolist()
+    everything = passing_sample(problem, len(problem.passing), torch.Generator())
+    assert torch.equal(everything, problem.passing)
+
+
+def test_the_hardest_inputs_come_first() -> None:
+    problem = digits_problem()
+    order = by_margin(problem, torch.cat([problem.passing, problem.failing]))
+    probability = predict(problem.faulty, problem.repair_set).softmax(1)
+    right = probability.argmax(1) == problem.repair_set.labels
+    assert sorted(order.tolist()) == list(range(len(problem.repair_set)))
+    assert not right[order[: len(problem.failing)]].any() and bool(right[order[len(problem.failing) :]].all())
+
+
+def test_a_share_of_the_failing_inputs_is_never_empty() -> None:
+    problem = digits_problem()
+    generator = torch.Generator().manual_seed(0)
+    half = random_failing(problem, 0.5, generator)
+    assert len(half.unique()) == len(half) == len(problem.failing) // 2
+    assert bool(torch.isin(half, problem.failing).all())
+    assert len(random_failing(problem, 1e-9, generator)) == 1

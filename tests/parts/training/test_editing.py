@@ -1,0 +1,79 @@
+"""Guarded editing: what is accepted, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from study.parts.training.edit_probes import Guard, guard_subset
+from study.parts.training.editing import GUARD_SIZE, EditCounts, guarded_edits, still_wrong
+from study.parts.training.editor import EditorSettings, shortfall
+from study.problem.prediction import accuracy, right
+from study.storage.models import weights_hash
+from tests.problems import digits_problem
+
+PROBLEM = digits_problem()
+FAILING = PROBLEM.repair_set.subset(PROBLEM.failing)
+GUARDED = guard_subset(PROBLEM.validation, GUARD_SIZE, PROBLEM.stream("guard"))
+
+
+def edited(
+    mode: Any, settings: EditorSettings, tol: float = 0.001
+) -> tuple[nn.Module, EditCounts, list[Mapping[str, float | Tensor]]]:
+    """The edited model, the counts and what was logged."""
+    model, logs = PROBLEM.copy(), []
+    editor = settings.editor(model, FAILING.fetch(torch.tensor([0])).inputs, torch.tensor(0.5))
+    edits = guarded_edits(editor, FAILING, Guard.of(editor, GUARDED), mode=mode, tol=tol)
+    while True:
+        try:
+            logs.append(next(edits))
+        except StopIteration as end:
+            return model, end.value, logs
+
+
+@pytest.mark.parametrize("mode", ["sequential", "joint"])
+@pytest.mark.parametrize("tol", [0.0, 0.02])
+def test_repairs_within_what_the_guard_set_allows(mode: Any, tol: float) -> None:
+    model, counts, logs = edited(mode, EditorSettings("all", 5, 3e-4), tol)
+    assert accuracy(model, GUARDED) >= accuracy(PROBLEM.faulty, GUARDED) - tol - 1e-9
+    fixed = right(model, FAILING).sum()
+    assert counts.accepted and fixed
+    assert counts.accepted + counts.rejected <= len(FAILING)
+    if mode == "joint":
+        assert counts.accepted == 1
+    assert counts.costs() == {"accepted_edits": counts.accepted, "rejected_edits": counts.rejected}
+    assert len(logs) == counts.accepted + counts.rejected
+    assert (logs[-1]["edits/accepted"], logs[-1]["edits/rejected"]) == counts
+    assert float(logs[-1]["edits/guard_accuracy"]) == accuracy(model, GUARDED)
+
+
+def test_an_edit_that_fails_or_costs_too_much_is_rejected() -> None:
+    for settings, tol in ((EditorSettings("all", 1, 1e-7), 1.0), (EditorSettings("all", 5, 0.3), 0.0)):
+        for mode in ("sequential", "joint"):
+            model, counts, _ = edited(mode, settings, tol)
+            assert weights_hash(model) == weights_hash(PROBLEM.faulty)
+            assert counts == (0, len(FAILING) if mode == "sequential" else 1)
+
+
+@pytest.mark.parametrize("mode", ["sequential", "joint"])
+def test_where_nothing_is_wrong_nothing_is_edited(mode: Any) -> None:
+    editor = EditorSettings("all", 5, 1e-3).editor(PROBLEM.copy(), FAILING.inputs[:1], torch.tensor(0.5))  # type: ignore[index]
+    passing = PROBLEM.repair_set.subset(PROBLEM.passing)
+    with pytest.raises(StopIteration) as end:
+        next(guarded_edits(editor, passing, Guard.of(editor, GUARDED), mode=mode, tol=0.0))
+    assert end.value.value == EditCounts(0, 0)
+
+
+def test_the_easiest_edits_come_first() -> None:
+    repair_set = PROBLEM.repair_set
+    editor = EditorSettings("all", 5, 1e-3).editor(PROBLEM.faulty, FAILING.inputs[:1], torch.tensor(0.5))  # type: ignore[index]
+    both = repair_set.subset(torch.cat([PROBLEM.passing[:5], PROBLEM.failing]))
+    features, labels = still_wrong(editor, both)
+    losses = shortfall(editor.predict(features), labels)
+    assert len(labels) == len(PROBLEM.failing)
+    assert (losses > 0).all() and (losses.diff() >= 0).all()
+    assert isinstance(Guard.of(editor, PROBLEM.validation).accuracy(editor), Tensor)

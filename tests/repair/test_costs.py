@@ -1,0 +1,22 @@
+import pytest
+
+from study.repair.costs import COSTS, described
+from study.repair.run import RepairResult
+
+
+def test_the_figures_of_a_repair_are_its_time_and_all_its_costs() -> None:
+    result = RepairResult(outcome="repaired", seconds=3.5, costs={"peak_memory": 12.0, "references": 7.0})
+    measured = described(result)
+    assert measured.values == {"time/repair": 3.5, "cost/peak_memory": 12.0, "cost/references": 7.0}
+    assert list(measured.descriptions) == ["time/repair", "cost/peak_memory"]
+    assert measured.not_applicable == {}
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_less_is_better_of_every_cost(name: str) -> None:
+    assert COSTS[name].higher_is_better is False and COSTS[name].meaning
+
+
+def test_the_time_alone_is_part_of_the_trade_off() -> None:
+    assert [name for name, description in COSTS.items() if description.role] == ["time/repair"]
+    assert [name for name, description in COSTS.items() if description.summary] == ["time/repair"]

@@ -1,0 +1,21 @@
+"""Running approaches and trainings inside a test."""
+
+from __future__ import annotations
+
+from study.problem.problem import Problem
+from study.repair.approach import Approach
+from study.repair.run import RepairResult, run_repair
+from study.runtime.fit import Curves, Stage, fit
+from tests.problems import HARDWARE, digits_problem
+
+
+def finished(approach: Approach, problem: Problem | None = None) -> RepairResult:
+    """What comes of an approach, on digits unless another problem is given."""
+    return run_repair(approach, problem or digits_problem(), HARDWARE)
+
+
+def fitted(training: Stage) -> Curves:
+    """Fit one training; what it logged."""
+    curves = Curves()
+    fit(training, HARDWARE, curves)
+    return curves
