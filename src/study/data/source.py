@@ -54,3 +54,23 @@ class Pixels:
         for column in columns:
             digest.update((column if whole else column[indices]).contiguous().numpy().data)
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """Inputs that lie in memory as they are used: rows of a table [N, columns] float32, token ids [N, L] int64, ..."""
+
+    inputs: Tensor
+    labels: Tensor
+    groups: Tensor | None = None
+
+    def take(self, indices: Tensor) -> Tensor:
+        """The inputs at `indices` [M]."""
+        return self.inputs[indices]
+
+    def digest(self, indices: Tensor) -> str:
+        """Hash of inputs, labels and groups of the items at `indices` [M]."""
+        digest = hashlib.sha256()
+        for column in [self.inputs, self.labels] + ([] if self.groups is None else [self.groups]):
+            digest.update(column[indices].contiguous().numpy().data)
+        return digest.hexdigest()

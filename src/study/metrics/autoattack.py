@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Attacks need at least this many classes to be defined: APGD-T ranks four logits, FAB-T needs a class to choose.
 APGD_TARGETED_CLASSES = 4
 FAB_TARGETED_CLASSES = 3
-MOST_TARGETS = 9
+MAX_TARGETS = 9
 
 
 def attack_sequence(version: Literal["reduced", "standard"], classes: int) -> list[str]:
@@ -152,7 +152,7 @@ class AutoAttackRobustAccuracy:
         suite = AutoAttack(model, eps=radius, version="custom", attacks=attacks, device=device, seed=seed)
         # "custom" keeps five restarts and asks for nine target classes whatever the number of classes.
         suite.apgd.n_restarts = suite.fab.n_restarts = 1
-        suite.apgd_targeted.n_target_classes = suite.fab.n_target_classes = min(MOST_TARGETS, classes - 1)
+        suite.apgd_targeted.n_target_classes = suite.fab.n_target_classes = min(MAX_TARGETS, classes - 1)
         suite.apgd.n_iter = suite.apgd_targeted.n_iter = suite.fab.n_iter = self.steps
         suite.square.n_queries = self.queries
         return suite

@@ -26,9 +26,9 @@ def one_vs_rest_rates(predicted: Tensor, target: Tensor, classes: int) -> tuple[
     >>> one_vs_rest_rates(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 2)
     (tensor([1.0000, 0.5000], dtype=torch.float64), tensor([0.5000, 0.0000], dtype=torch.float64))
     """
-    said, true = one_hot(predicted, classes), one_hot(target, classes)
-    positives, negatives = true.sum(0), (1 - true).sum(0)
-    true_positives, false_positives = (said * true).sum(0), (said * (1 - true)).sum(0)
+    predictions, labels = one_hot(predicted, classes), one_hot(target, classes)
+    positives, negatives = labels.sum(0), (1 - labels).sum(0)
+    true_positives, false_positives = (predictions * labels).sum(0), (predictions * (1 - labels)).sum(0)
     return true_positives.double() / positives.clamp(min=1), false_positives.double() / negatives.clamp(min=1)
 
 

@@ -16,7 +16,7 @@ FAULTY = "none"
 
 @dataclass(frozen=True)
 class Filters:
-    """Values of a tag that are wanted; empty: all."""
+    """Accepted values of each tag; empty: all."""
 
     sweep: tuple[str, ...] = ()
     dataset: tuple[str, ...] = ()
@@ -31,11 +31,11 @@ def select(runs: pd.DataFrame, filters: Filters) -> pd.DataFrame:
     """
     chosen = runs
     for field in fields(filters):
-        wanted = getattr(filters, field.name)
-        if not wanted:
+        accepted = getattr(filters, field.name)
+        if not accepted:
             continue
-        _refuse_unknown(field.name, wanted, set(runs[field.name]) - {""})
-        allowed = chosen[field.name].isin(wanted)
+        _refuse_unknown(field.name, accepted, set(runs[field.name]) - {""})
+        allowed = chosen[field.name].isin(accepted)
         if field.name == "method":
             subjects = chosen.loc[allowed, SUBJECT].drop_duplicates()
             beside = pd.MultiIndex.from_frame(chosen[SUBJECT]).isin(pd.MultiIndex.from_frame(subjects))
@@ -48,8 +48,8 @@ def select(runs: pd.DataFrame, filters: Filters) -> pd.DataFrame:
     return chosen
 
 
-def _refuse_unknown(tag: str, wanted: Iterable[str], known: set[str]) -> None:
-    for value in wanted:
+def _refuse_unknown(tag: str, values: Iterable[str], known: set[str]) -> None:
+    for value in values:
         if value not in known:
             raise UsageError(f"--{tag}: no run has {tag} {value!r}; {nearest(value, known)}")
 
