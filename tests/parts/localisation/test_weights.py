@@ -8,7 +8,7 @@ from torch.nn import functional
 from study.data.split import Split
 from study.errors import NotApplicable
 from study.parts.localisation.weights import ConvNorm, Localiser
-from study.parts.network.structure import eligible_layers
+from study.parts.network.layers import eligible_layers
 from tests.problems import digits_problem, digits_splits
 
 FIVE = torch.arange(5)

@@ -14,7 +14,8 @@ from study.errors import NotApplicable
 from study.models.classifier import Classifier
 from study.models.lenet5 import LeNet5
 from study.models.mlp import MLP
-from study.parts.network.structure import Structure, calls_of, last_linear
+from study.parts.network.layers import last_linear
+from study.parts.network.structure import Structure
 from study.problem.prediction import predict
 from study.runtime.randomness import forked
 from tests.networks import Plain
@@ -252,28 +253,6 @@ def test_control_flow_that_depends_on_data_is_unadaptable_but_the_last_linear_is
     assert name == "net.out" and module is model.net.out
 
 
-@pytest.mark.parametrize(("network", "expected"), [("shared", "net.out"), ("lenet5", "net.fc3")])
-def test_the_last_linear_is_the_one_that_runs_last(network: str, expected: str) -> None:
-    model = NETWORKS[network]()
-    assert last_linear(model, inputs_of(model))[0] == expected
-    assert not any(module._forward_hooks for module in model.modules())
-
-
-def test_calls_come_in_the_order_they_run_with_the_shape_of_their_output() -> None:
-    twice = nn.Linear(4, 4)
-    model = nn.ModuleDict({"late": nn.Flatten(), "twice": twice})
-    model.forward = lambda inputs: model["late"](twice(twice(inputs)))
-    calls = calls_of(model, torch.rand(2, 3, 4), lambda module: module is not model)
-    assert [call.name for call in calls] == ["twice", "twice", "late"]
-    assert [tuple(call.shape) for call in calls] == [(2, 3, 4), (2, 3, 4), (2, 12)]
-    assert calls[0].module is twice and not any(module._forward_hooks for module in model.modules())
-
-
-def test_without_a_linear_layer_there_is_no_last_one() -> None:
-    with pytest.raises(NotApplicable, match="no Linear layer"):
-        last_linear(nn.Sequential(nn.Flatten(), nn.ReLU()), torch.rand(2, 4))
-
-
 RESNET = ["relu", "maxpool2d", *["relu"] * 8, "adaptiveavgpool2d"]
 DENSENET = ["relu", "maxpool2d", *["cat", "relu", "avgpool2d"] * 3, "cat", "relu", "adaptiveavgpool2d"]
 STAGES = {
@@ -353,3 +332,10 @@ def test_nor_after_a_node_that_a_connection_passes_by() -> None:
     structure.cut_after(first.node)
     with pytest.raises(NotApplicable, match="connection passes it by"):
         structure.cut_after(second.node)
+
+
+@pytest.mark.parametrize(("network", "expected"), [("shared", "net.out"), ("lenet5", "net.fc3")])
+def test_the_last_linear_is_the_one_that_runs_last(network: str, expected: str) -> None:
+    model = NETWORKS[network]()
+    assert last_linear(model, inputs_of(model))[0] == expected
+    assert not any(module._forward_hooks for module in model.modules())

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from study.errors import NotApplicable, RepairFailed
 from study.parts.localisation.weights import ConvNorm, Localiser, pooled
+from study.parts.network.layers import eligible_layers
 from study.parts.network.places import Entries, write
 from study.parts.network.statistics import parameter_statistics
-from study.parts.network.structure import WEIGHTED, eligible_layers
+from study.parts.network.structure import WEIGHTED
 from study.parts.search.evolution import differential_evolution
 from study.parts.search.fitness import SoftCount
 from study.parts.search.pareto import pareto_front

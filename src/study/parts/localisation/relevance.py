@@ -71,7 +71,7 @@ class Relevance:
             raise NotApplicable(f"its head works on {tuple(features.shape[1:])} values, not on one vector per input")
         hidden, cotangent = self._through_head(features.detach())
         sources = [*activations, *([inputs] if inputs.requires_grad else [])]
-        gradients = torch.autograd.grad(features, sources, cotangent)
+        gradients = torch.autograd.grad(features, sources, cotangent) if sources else ()
         maps = [source.detach() * gradient for source, gradient in zip(sources, gradients, strict=True)]
         pixels = maps.pop() if inputs.requires_grad else None
         return Maps(maps + hidden[len(hidden) - self._hidden :], pixels, (features * cotangent != 0).any(1))

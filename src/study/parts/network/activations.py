@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study.data.split import Split
-from study.parts.network.structure import last_linear
+from study.parts.network.layers import last_linear
 from study.problem.prediction import predict
 
 

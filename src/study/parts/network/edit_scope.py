@@ -8,7 +8,8 @@ from typing import Literal
 from torch import Tensor, fx, nn
 
 from study.errors import NotApplicable
-from study.parts.network.structure import Structure, calls_of
+from study.parts.network.layers import calls_of
+from study.parts.network.structure import Structure
 
 Scope = Literal["auto", "all"] | list[str]
 SMALL = 1_000_000

@@ -9,7 +9,8 @@ from torch.func import functional_call, vmap
 
 from study.data.split import Split
 from study.parts.network.activations import activations
-from study.parts.network.structure import Structure, calls_of
+from study.parts.network.layers import calls_of
+from study.parts.network.structure import Structure
 
 ALL = slice(None)
 

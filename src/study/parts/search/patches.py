@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from study.data.split import Split
 from study.errors import NotApplicable
+from study.parts.network.layers import output_layer
 from study.parts.network.places import Entries, Places, layer_of
-from study.parts.network.structure import output_layer
 from study.parts.network.tail import ALL, Tail
 from study.problem.prediction import BATCH
 
