@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from study.problem.problem import Problem
-from study.repair.approach import Approach
+from study.repair.approach import Approach, Repaired
 from study.repair.run import RepairResult, run_repair
+from study.repair.stages import PatchingStage, Progress
 from study.runtime.fit import Curves, Stage, fit
 from tests.problems import HARDWARE, digits_problem
 
@@ -12,6 +13,18 @@ from tests.problems import HARDWARE, digits_problem
 def finished(approach: Approach, problem: Problem | None = None) -> RepairResult:
     """What comes of an approach, on digits unless another problem is given."""
     return run_repair(approach, problem or digits_problem(), HARDWARE)
+
+
+def driven(approach: Approach, problem: Problem) -> tuple[Repaired, Curves]:
+    """What an approach returns and logs, without the rules that judge it; raises what it raises."""
+    progress, curves = Progress(approach.repair(problem)), Curves()
+    while not isinstance(progress.item, Repaired):
+        if isinstance(progress.item, Stage):
+            fit(progress.item, HARDWARE, curves)
+            progress.advance()
+        else:
+            fit(PatchingStage(progress), HARDWARE, curves)
+    return progress.item, curves
 
 
 def fitted(training: Stage) -> Curves:

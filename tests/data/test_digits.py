@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
@@ -59,34 +58,6 @@ def test_limit_holds_for_each_split() -> None:
 def test_arguments_are_checked(arguments: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match=next(iter(arguments))):
         Digits(**arguments)  # type: ignore[arg-type]
-
-
-def test_lightning_takes_it_as_a_data_module() -> None:
-    class Counting(pl.LightningModule):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = MLP(input_shape=(1, 8, 8), num_classes=10)
-            self.seen = 0
-
-        def training_step(self, batch: tuple[torch.Tensor, ...], _: int) -> torch.Tensor:
-            self.seen += len(batch[0])
-            return torch.nn.functional.cross_entropy(self.net(batch[0]), batch[1])
-
-        def configure_optimizers(self) -> torch.optim.Optimizer:
-            return torch.optim.Adam(self.parameters())
-
-    model = Counting()
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(model, datamodule=Digits())
-    assert model.seen == 800
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

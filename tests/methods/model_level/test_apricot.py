@@ -12,35 +12,31 @@ from torch import Tensor, nn
 
 from study.data.split import Split
 from study.errors import NotApplicable, RepairFailed
-from study.methods.model_level.apricot import Apricot, Best
+from study.methods.model_level.apricot import Apricot
 from study.methods.model_level.finetune import Finetune
-from study.parts.pictures.progress import Standing
-from study.parts.training.continued import ContinuedTraining
+from study.parts.training.retraining import Retraining
 from study.parts.training.submodels import SubModels
 from study.parts.training.weight_shift import flat_weights
 from study.problem.prediction import accuracy, right
 from study.problem.problem import Problem
-from study.repair.run import repair
-from study.runtime.fit import Curves, fit
+from study.runtime.fit import Curves
 from study.storage.models import weights_hash
-from tests.problems import HARDWARE, build, digits_problem, digits_splits, problem_of
+from tests.problems import build, digits_problem, digits_splits, problem_of
+from tests.repairs import driven, finished, fitted
 
 FEW: dict[str, Any] = {"num_sub": 2, "sub_epochs": 1}
 RUINOUS = 50.0
 """A shift so long that it ruins the model."""
 
 
-def fitted(approach: Any, problem: Problem) -> Any:
-    """The approach after its stages, without the rules that judge the result."""
-    for stage in approach.stages(problem):
-        stage.begin(problem)
-        fit(stage, HARDWARE, loader=stage.batches(), curves=Curves(), epochs=stage.epochs, steps=stage.steps)
-    return approach
-
-
 def result_of(problem: Problem, **options: Any) -> nn.Module:
-    model: nn.Module = fitted(Apricot(**(FEW | options)), problem).repaired()
-    return model
+    """The returned model, without the rules that judge it."""
+    return driven(Apricot(**(FEW | options)), problem)[0].model
+
+
+def kept(curves: Curves) -> list[bool]:
+    """Of each shift whether training went on from it."""
+    return [bool(value) for _, value in curves.values["shift/kept"]]
 
 
 @pytest.mark.parametrize("batch_norm", [False, True], ids=["plain", "batch_norm"])
@@ -53,10 +49,10 @@ def test_without_shift_and_retraining_nothing_changes_and_that_is_no_repair() ->
     problem = digits_problem()
     for rollback in (True, False):
         approach = Apricot(eta=0, retrain_epochs=0, rollback=rollback, max_rounds=3, **FEW)
-        with pytest.raises(RepairFailed, match="no round beats"):
-            fitted(approach, problem)
-        assert all(shift.after == shift.before for shift in approach._course.shifts)
-        assert approach.costs()["steps"] == 0
+        with pytest.raises(RepairFailed, match="no round beats") as failure:
+            driven(approach, problem)
+        assert failure.value.costs["steps"] == 0
+        assert failure.value.costs["shifts"] > 0 and failure.value.costs["shift_validation_gain"] == 0
 
 
 @pytest.mark.parametrize("options", [{}, {"schedule": "constant"}, {"max_steps": 70}])
@@ -65,22 +61,19 @@ def test_without_shift_and_rollback_it_is_fine_tuning_bit_for_bit(options: dict[
     problem = digits_problem(batch_norm)
     ours = result_of(problem, eta=0, max_rounds=6, **options)
     same = {"steps" if name == "max_steps" else name: value for name, value in options.items()}
-    control = fitted(Finetune(data="train", epochs=6, select="validation", **same), problem).repaired()
+    control = driven(Finetune(data="train", epochs=6, select="validation", **same), problem)[0].model
     assert weights_hash(ours) == weights_hash(control) != weights_hash(problem.faulty)
 
 
 def test_without_shift_it_is_training_that_goes_back_to_the_best_weights() -> None:
     problem = digits_problem()
     model = problem.copy().train()
-    training = ContinuedTraining(
-        problem, model, passes=6, max_steps=10**6, schedule="cosine", lr=0.01, batch_size="auto"
-    )
+    training = Retraining(problem, model, rounds=6, epochs=1, max_steps=10**6, lr=0.01)
     best, state = accuracy(model, problem.validation), copy.deepcopy(model.state_dict())
     went_back = 0
     for _ in range(6):
         model.load_state_dict(state)
-        for _ in training.one_pass():
-            pass
+        fitted(training)
         value = accuracy(model, problem.validation)
         went_back += value <= best
         if value > best:
@@ -95,19 +88,17 @@ def test_a_shift_that_does_harm_is_undone() -> None:
     problem = digits_problem()
     ruined, plain = (result_of(problem, eta=eta, max_rounds=4, rollback=True) for eta in (RUINOUS, 0))
     assert weights_hash(ruined) == weights_hash(plain)
-    approach = fitted(Apricot(eta=RUINOUS, max_rounds=4, rollback=True, **FEW), problem)
-    shifts = approach._course.shifts
-    assert shifts
-    assert not any(shift.kept for shift in shifts)
-    assert all(shift.after.validation_accuracy < shift.before.validation_accuracy for shift in shifts)
+    _, curves = driven(Apricot(eta=RUINOUS, max_rounds=4, rollback=True, **FEW), problem)
+    assert kept(curves) and not any(kept(curves))
+    assert all(gain < 0 for _, gain in curves.values["shift/validation_gain"])
 
 
 def test_without_rollback_every_shift_stays() -> None:
     problem = digits_problem()
-    approach = fitted(Apricot(eta=0.05, max_rounds=4, **FEW), problem)
-    assert all(shift.kept for shift in approach._course.shifts)
+    repaired, curves = driven(Apricot(eta=0.05, max_rounds=4, **FEW), problem)
+    assert kept(curves) and all(kept(curves))
     plain = result_of(problem, eta=0, max_rounds=4)
-    assert weights_hash(approach.repaired()) != weights_hash(plain)
+    assert weights_hash(repaired.model) != weights_hash(plain)
 
 
 def two_classes(bias: float) -> nn.Linear:
@@ -122,42 +113,26 @@ def two_classes(bias: float) -> nn.Linear:
 def test_the_inputs_of_a_round_are_predicted_before_any_of_them_shifts() -> None:
     others: list[nn.Module] = [two_classes(1.0), two_classes(-1.0)]
     approach = Apricot(strategy="correct", eta=1.0)
-    approach._submodels = SubModels(others, torch.stack([flat_weights(model) for model in others]))
+    submodels = SubModels(others, torch.stack([flat_weights(model) for model in others]))
     inputs, labels = torch.tensor([[-0.3], [-0.3], [-0.9]]), torch.tensor([1, 1, 1])
     model = two_classes(0.0)
-    assert approach._shift(model, Split("repair", inputs[:1], labels[:1])) == 1
+    assert approach.shift(model, submodels, Split("repair", inputs[:1], labels[:1]).tensors()) == 1
     assert right(model, Split("repair", inputs[:2], labels[:2])).all()  # one shift repairs the second input as well
     model = two_classes(0.0)
-    assert approach._shift(model, Split("repair", inputs, labels)) == 3
+    assert approach.shift(model, submodels, Split("repair", inputs, labels).tensors()) == 3
     torch.testing.assert_close(model.bias.detach(), torch.tensor([0.0, 1 - 0.5**3]))  # but each has its own
-
-
-def test_stored_weights_stay_when_training_goes_on() -> None:
-    problem = digits_problem(batch_norm=True)
-    model = problem.copy().train()
-    best = Best(Standing(0.5, 0.0, 0.0), 0, {})
-    assert best.offer(Standing(0.6, 0.0, 0.0), 1, model)
-    assert not best.offer(Standing(0.6, 0.0, 0.0), 2, model)
-    training = ContinuedTraining(
-        problem, model, passes=1, max_steps=1, schedule="constant", lr="auto", batch_size="auto"
-    )
-    list(training.one_pass())
-    before = problem.faulty.state_dict()
-    assert all(not tensor.equal(before[name]) for name, tensor in model.state_dict().items())
-    assert all(tensor.equal(before[name]) for name, tensor in best.state.items())
-    best.restore(model)
-    assert weights_hash(model) == weights_hash(problem.faulty)
 
 
 @pytest.mark.parametrize("rollback", [True, False])
 def test_the_result_is_the_best_on_validation_with_the_buffers_of_that_moment(rollback: bool) -> None:
     problem = digits_problem(batch_norm=True)
-    approach = fitted(Apricot(rollback=rollback, retrain_lr=5e-3, **FEW), problem)
-    course = approach._course
-    seen = [standing for _, standing in course.points] + [shift.after for shift in course.shifts]
-    best = max(standing.validation_accuracy for standing in seen)
-    assert accuracy(approach.repaired(), problem.validation) == best > accuracy(problem.faulty, problem.validation)
-    faulty, buffers = dict(problem.faulty.named_buffers()), dict(approach.repaired().named_buffers())
+    repaired, curves = driven(Apricot(rollback=rollback, retrain_lr=5e-3, **FEW), problem)
+    gains = curves.values["shift/validation_gain"]
+    before = {0: accuracy(problem.faulty, problem.validation), **dict(curves.values["validation/accuracy"])}
+    seen = [*before.values(), *(before[step] + gain for step, gain in gains)]  # a shift starts where retraining ended
+    best = accuracy(repaired.model, problem.validation)
+    assert best == pytest.approx(max(seen), abs=1e-9) and best > accuracy(problem.faulty, problem.validation)
+    faulty, buffers = dict(problem.faulty.named_buffers()), dict(repaired.model.named_buffers())
     assert any(not tensor.equal(faulty[name]) for name, tensor in buffers.items())
 
 
@@ -166,7 +141,7 @@ def test_the_result_is_the_best_on_validation_with_the_buffers_of_that_moment(ro
 )
 def test_candidates_are_drawn_without_repeats_repair_inputs_in_front(source: Any, names: list[str]) -> None:
     problem = digits_problem()
-    whole = Apricot(failing_source=source, max_rounds=1000)._candidates(problem)
+    whole = Apricot(failing_source=source, max_rounds=1000).candidates(problem)
     parts = [{"train": problem.train, "repair": problem.repair_set}[name] for name in names]
     assert len(whole) == sum(map(len, parts))
     fetched, start = whole.fetch(torch.arange(len(whole))), 0
@@ -177,25 +152,24 @@ def test_candidates_are_drawn_without_repeats_repair_inputs_in_front(source: Any
         totals = fetched.inputs[start : start + len(part)].flatten(1).sum(1)
         torch.testing.assert_close(totals.sort().values, part.tensors().inputs.flatten(1).sum(1).sort().values)
         start += len(part)
-    few = Apricot(failing_source=source, max_rounds=2, fix_batch=30)._candidates(problem)
+    few = Apricot(failing_source=source, max_rounds=2, fix_batch=30).candidates(problem)
     assert few.labels.equal(whole.labels[:60])
 
 
 def test_ends_when_its_patience_does() -> None:
     approach = Apricot(retrain_lr=1e-12, schedule="constant", eta=0, patience=2, **FEW)
-    with pytest.raises(RepairFailed):
-        fitted(approach, digits_problem())
-    assert approach.costs()["steps"] == 2 * 13
+    with pytest.raises(RepairFailed) as failure:
+        driven(approach, digits_problem())
+    assert failure.value.costs["steps"] == 2 * 13
 
 
 def test_needs_a_fresh_architecture_or_the_faulty_weights_to_start_from() -> None:
     problem = digits_problem()
-    opaque = dataclasses.replace(problem, build=None, task=dataclasses.replace(problem.task, can_be_fresh=False))
-    with pytest.raises(NotApplicable, match="sub_init=faulty"):
-        Apricot().check(opaque.task)
+    opaque = dataclasses.replace(problem, make_model=None)
+    result = finished(Apricot(), opaque)
+    assert result.outcome == "unadaptable" and "sub_init=faulty" in result.reason
     Apricot().check(problem.task)
-    Apricot(sub_init="faulty").check(opaque.task)
-    assert repair(Apricot(sub_init="faulty", **FEW), opaque, HARDWARE).outcome == "repaired"
+    assert finished(Apricot(sub_init="faulty", **FEW), opaque).outcome == "repaired"
     with pytest.raises(NotApplicable, match="trainable"):
         Apricot().check(dataclasses.replace(problem.task, model=nn.Flatten()))
 
@@ -211,11 +185,11 @@ def test_copes_with_one_failing_input_and_with_a_class_without() -> None:
     problem = digits_problem()
     one = with_repair_split(problem, torch.cat([problem.failing[:1], problem.passing]))
     assert len(one.failing) == 1
-    assert repair(Apricot(sub_epochs=5), one, HARDWARE).outcome in ("repaired", "failure")
+    assert finished(Apricot(sub_epochs=5), one).outcome in ("repaired", "failure")
     label = int(problem.repair_set.labels[problem.failing].mode().values)
     others = problem.failing[problem.repair_set.labels[problem.failing] != label]
     without = with_repair_split(problem, torch.cat([others, problem.passing]))
-    assert repair(Apricot(sub_epochs=5), without, HARDWARE).outcome == "repaired"
+    assert finished(Apricot(sub_epochs=5), without).outcome == "repaired"
 
 
 def test_copes_with_a_thousand_failing_inputs() -> None:
@@ -224,14 +198,14 @@ def test_copes_with_a_thousand_failing_inputs() -> None:
     problem = problem_of(build(), splits)
     assert len(problem.failing) >= 1000
     approach = Apricot(sub_epochs=5)
-    result = repair(approach, problem, HARDWARE)
+    result = finished(approach, problem)
     assert result.outcome == "repaired"
     assert result.costs["shifting_inputs"] > 0
 
 
 def test_repairs_digits_and_tells_how_it_went() -> None:
     problem, test = digits_problem(), digits_splits()["test"]
-    result = repair(Apricot(), problem, HARDWARE)
+    result = finished(Apricot(), problem)
     assert result.model is not None
     before, after = right(problem.faulty, test), right(result.model, test)
     assert (after & ~before).sum() > 0.2 * (~before).sum()

@@ -314,7 +314,7 @@ def test_subjects_that_lack_what_it_needs_are_refused(problem: Problem) -> None:
 
 def test_pictures_show_what_was_bought_and_read_no_further_label(problem: Problem) -> None:
     variables = trained(problem)
-    pictures, purchase = variables["repaired"].pictures, variables["purchase"]
+    pictures, purchase = variables["repaired"].pictures(), variables["purchase"]
     assert set(pictures) == {"bought", "clusters"}
     assert torch.equal(problem.pool.revealed, purchase.bought.unique())
     for figure in pictures.values():

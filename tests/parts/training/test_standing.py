@@ -1,4 +1,4 @@
-"""How far a repair has come."""
+"""How a model stands against the faulty one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from study.data.split import Split
-from study.parts.pictures.progress import Measure, Panel, drawn
+from study.parts.training.standing import Measure
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
 from tests.problems import RECIPE
@@ -40,17 +40,3 @@ def test_counts_repairs_on_the_failing_inputs_and_flips_on_validation() -> None:
     before, after = measure(model), measure(with_bias(0.6))
     assert (before.validation_accuracy, before.negative_flip_rate, before.repair_rate) == (0.75, 0.0, 0.0)
     assert (after.validation_accuracy, after.negative_flip_rate, after.repair_rate) == (0.5, 0.25, 2 / 3)
-
-
-def test_the_picture_has_a_panel_each_and_shows_every_mark() -> None:
-    marks = {"kept": [(0, 0.2), (5, 0.3)], "undone": []}
-    figure = drawn([Panel("repair rate", [(0, 0.0), (5, 0.25)], marks), Panel("accuracy", [(0, 0.9)])])
-    first, second = figure.axes
-    assert first.get_title(loc="left") == "repair rate"
-    assert first.lines[0].get_ydata().tolist() == [0, 25]  # type: ignore[union-attr]
-    assert first.lines[1].get_xdata().tolist() == [0, 5]  # type: ignore[union-attr]
-    legend = first.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["kept"]
-    assert second.get_legend() is None
-    assert second.get_xlabel() == "gradient steps"
