@@ -7,6 +7,7 @@ from statistics import mean, stdev
 
 import pandas
 
+from benchmarks.rows import ROWS
 from study.report.published import published as published_result
 from study.tracking.result import Result
 
@@ -23,19 +24,18 @@ COLUMNS = {
     "peak MiB": ("cost/peak_memory", 1, "{:.0f}"),
     "evaluation seconds": ("time/evaluation", 1, "{:.1f}"),
 }
-IN_README = (
-    "approach",
-    "repair rate",
-    "sd",
-    "published repair rate",
-    "NFR",
-    "accuracy after",
-    "ASR after",
-    "margin ASR after",
-    "seconds",
-    "published seconds",
-    "peak MiB",
-)
+IN_README = {
+    "approach": "approach",
+    "idea": "level: what it does",
+    "repair rate": "repair rate",
+    "published repair rate": "published",
+    "NFR": "NFR",
+    "accuracy after": "accuracy",
+    "margin ASR after": "margin ASR",
+    "seconds": "seconds",
+    "published seconds": "published",
+}
+"""Columns of the README's table, and their titles there."""
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 IN_A_COLUMN = {"cost/peak_memory"}
 CONTROL = "·"
@@ -73,10 +73,14 @@ def markdown(frame: pandas.DataFrame, overhead: Mapping[str, float]) -> str:
 
 
 def with_table(readme: str, frame: pandas.DataFrame) -> str:
-    """The README with the chosen columns of the table between its two marks."""
+    """The README with one line per approach between its two marks; controls are in the long table alone."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return "\n".join([before + BEGIN, *rows(frame[list(IN_README)]), END + after])
+    ideas = {row.label: row.idea for row in ROWS if row.idea}
+    shown = frame[frame["approach"].isin(ideas)].assign(idea=frame["approach"].map(ideas))
+    header, *lines = rows(shown[list(IN_README)])
+    header = "| " + " | ".join(IN_README.values()) + " |"
+    return "\n".join([before + BEGIN, header, *lines, END + after])
 
 
 def rows(frame: pandas.DataFrame) -> list[str]:
