@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from study.problem.problem import Problem
-from study.repair.approach import Approach, Level, Repair, Repaired, hyperparameters
+from study.repair.approach import Approach, Level, Repair, Repaired
+from study.runtime.settings import settings
 
 
-@hyperparameters
+@settings
 class Nothing(Approach):
     """Returns a copy of the faulty model."""
 

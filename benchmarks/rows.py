@@ -43,7 +43,7 @@ ROWS: Sequence[Row] = (
     Row(
         "joint",
         "joint",
-        idea="model: ours, training with extra failing inputs, distortion, free adversarial examples and a hinge against new errors",
+        idea="model: ours, training with extra failing inputs, free adversarial examples, a hinge against new errors",
     ),
     Row(
         "fsgmix",

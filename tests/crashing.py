@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from study.problem.problem import Problem
-from study.repair.approach import Approach, Level, Repair, hyperparameters
+from study.repair.approach import Approach, Level, Repair
+from study.runtime.settings import settings
 
 
-@hyperparameters
+@settings
 class Crashing(Approach):
     """Raises an exception in its second round."""
 

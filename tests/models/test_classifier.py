@@ -9,7 +9,7 @@ from torch import nn
 
 from study.models.classifier import Classifier, Normalise
 from study.models.mlp import MLP
-from study.storage.models import build
+from study.storage.models import from_blueprint
 
 ARGUMENTS: dict[str, Any] = {"input_shape": [2, 4, 4], "num_classes": 3}
 
@@ -52,7 +52,7 @@ def test_normalisation_follows_the_model_to_another_type() -> None:
 def test_the_blueprint_builds_the_same_model() -> None:
     for scale in ((), ([0.1, 0.2], [0.5, 2.0])):
         subject, inputs = Classifier(net(), *scale), torch.rand(5, 2, 4, 4)
-        twin = build(subject.blueprint)
+        twin = from_blueprint(subject.blueprint)
         twin.load_state_dict(subject.state_dict())
         assert torch.equal(twin(inputs), subject(inputs))
         assert twin.blueprint == subject.blueprint

@@ -15,15 +15,16 @@ from torch import nn
 from study.errors import NotApplicable, RepairFailed
 from study.parts.training.base import Training
 from study.problem.problem import Problem
-from study.repair.approach import Approach, Level, Repair, Repaired, hyperparameters
+from study.repair.approach import Approach, Level, Repair, Repaired
 from study.repair.run import run_repair
 from study.runtime.fit import Curves, fit
+from study.runtime.settings import settings
 from tests.problems import HARDWARE, digits_problem, same
 
 Act = Callable[[Problem], nn.Module]
 
 
-@hyperparameters
+@settings
 class Acting(Approach):
     """A search of one round, then `act`."""
 
@@ -45,7 +46,7 @@ def an_epoch(problem: Problem, model: nn.Module | None = None) -> Training:
     return Training(model, batches, optimizer, max_epochs=1, validation=problem.validation)
 
 
-@hyperparameters
+@settings
 class Tuned(Approach):
     """One epoch of ordinary training, after `first`."""
 
@@ -62,7 +63,7 @@ class Tuned(Approach):
         return Repaired(training.model)
 
 
-@hyperparameters
+@settings
 class Staged(Tuned):
     """Searches of one round, each followed by an epoch of training; notes in `done` what has ended."""
 
@@ -201,7 +202,7 @@ def test_trainings_and_rounds_run_in_the_order_of_the_generator() -> None:
 def test_a_training_yielded_twice_goes_on_with_its_optimizer() -> None:
     problem = digits_problem()
 
-    @hyperparameters
+    @settings
     class Twice(Tuned):
         def repair(self, problem: Problem) -> Repair:
             training = an_epoch(problem)
@@ -223,7 +224,7 @@ def test_what_a_repair_counted_comes_with_its_failure() -> None:
 
 
 def test_the_step_of_a_round_is_its_own_or_its_number() -> None:
-    @hyperparameters
+    @settings
     class Stepping(Tuned):
         def repair(self, problem: Problem) -> Repair:
             yield {"own": 0.5, "step": 40}
@@ -251,7 +252,7 @@ def test_rounds_may_differentiate() -> None:
 
 
 def test_a_repair_that_returns_no_model_is_a_mistake_in_the_approach() -> None:
-    @hyperparameters
+    @settings
     class Forgetful(Tuned):
         def repair(self, problem: Problem) -> Repair:
             yield {"round": 1.0}
@@ -261,7 +262,7 @@ def test_a_repair_that_returns_no_model_is_a_mistake_in_the_approach() -> None:
 
 
 def test_an_approach_without_a_yield_is_no_generator_but_one_that_ends_at_once_is() -> None:
-    @hyperparameters
+    @settings
     class Immediate(Tuned):
         def repair(self, problem: Problem) -> Repair:
             return Repaired(shifted(problem))
@@ -276,7 +277,7 @@ def test_an_approach_without_a_yield_is_no_generator_but_one_that_ends_at_once_i
 def test_the_generator_is_closed_whatever_ends_it() -> None:
     closed: list[str] = []
 
-    @hyperparameters
+    @settings
     class Closing(Tuned):
         def repair(self, problem: Problem) -> Repair:
             try:
@@ -313,7 +314,7 @@ def test_the_time_budget_holds_across_stages() -> None:
 def test_the_time_budget_ends_a_training_after_the_batch_that_passes_it() -> None:
     problem = digits_problem()
 
-    @hyperparameters
+    @settings
     class Endless(Tuned):
         def repair(self, problem: Problem) -> Repair:
             training = an_epoch(problem)
@@ -332,7 +333,7 @@ def test_the_memory_budget_holds() -> None:
 
 
 def test_layers_that_draw_do_not_depend_on_the_global_state() -> None:
-    @hyperparameters
+    @settings
     class Dropping(Tuned):
         def repair(self, problem: Problem) -> Repair:
             model = problem.copy()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from study.errors import UsageError
 from study.models.lenet5 import LeNet5
-from study.storage.models import Blueprint, build, load_checkpoint, load_model, save_model, weights_hash
+from study.storage.models import Blueprint, from_blueprint, load_checkpoint, load_model, save_model, weights_hash
 from tests import problems
 
 
@@ -51,8 +51,8 @@ OUTSIDER: Blueprint = {"class": f"{__name__}.Outsider", "arguments": {"in_featur
 
 def test_a_foreign_class_is_built_only_where_it_is_allowed() -> None:
     with pytest.raises(UsageError, match=r"names the class .*Outsider"):
-        build(OUTSIDER)
-    module = build(OUTSIDER, allowed={OUTSIDER["class"]})
+        from_blueprint(OUTSIDER)
+    module = from_blueprint(OUTSIDER, allowed={OUTSIDER["class"]})
     assert type(module).__name__ == "Outsider"
     assert module.blueprint == OUTSIDER
 
@@ -60,7 +60,7 @@ def test_a_foreign_class_is_built_only_where_it_is_allowed() -> None:
 @pytest.mark.parametrize("name", ["os.system", "torch.nn.Linear", "studying.Net", "study"])
 def test_other_packages_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="neither of this package"):
-        build({"class": name, "arguments": {}})
+        from_blueprint({"class": name, "arguments": {}})
 
 
 @pytest.mark.parametrize(
@@ -68,18 +68,18 @@ def test_other_packages_are_refused(name: str) -> None:
 )
 def test_what_is_no_module_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="is not a torch module"):
-        build({"class": name, "arguments": {}})
+        from_blueprint({"class": name, "arguments": {}})
 
 
 @pytest.mark.parametrize("name", ["study.storage.models.Gone", "study.gone.Net", "study.storage.models.os.system"])
 def test_a_class_that_does_not_exist_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="does not exist"):
-        build({"class": name, "arguments": {}})
+        from_blueprint({"class": name, "arguments": {}})
 
 
 def test_nested_blueprints_are_held_to_the_same_rule() -> None:
     with pytest.raises(UsageError, match="Outsider"):
-        build({"class": "study.models.classifier.Classifier", "arguments": {"net": OUTSIDER}})
+        from_blueprint({"class": "study.models.classifier.Classifier", "arguments": {"net": OUTSIDER}})
 
 
 def test_a_module_without_a_blueprint_cannot_be_stored(tmp_path: Path) -> None:

@@ -86,19 +86,19 @@ def _target(node: Mapping[str, Any]) -> Any:
 
 def sentences(error: pydantic.ValidationError, group: str, target: Any) -> str:
     """All of pydantic's complaints, each naming the setting, the value and what would be right."""
-    told: dict[str, list[str]] = {}
+    by_setting: dict[str, list[str]] = {}
     for problem in error.errors():
         place = [str(part) for part in problem["loc"] if not _is_branch(part)]
         path = ".".join([group, *place] if group else place)
         if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             known = [name for name in inspect.signature(target).parameters if name != "self"] if target else []
-            told[f"{path}:"] = [f"there is no such setting; {nearest(place[-1], known)}"]
+            by_setting[f"{path}:"] = [f"there is no such setting; {nearest(place[-1], known)}"]
         elif problem["type"] == "missing_keyword_only_argument":
-            told[f"{path}:"] = ["is missing"]
+            by_setting[f"{path}:"] = ["is missing"]
         else:
             complaint = problem["msg"][0].lower() + problem["msg"][1:]
-            told.setdefault(f"{path}={problem['input']}:", []).append(complaint)
-    return "; ".join(f"{path} {' or '.join(complaints)}" for path, complaints in told.items())
+            by_setting.setdefault(f"{path}={problem['input']}:", []).append(complaint)
+    return "; ".join(f"{path} {' or '.join(complaints)}" for path, complaints in by_setting.items())
 
 
 def _is_branch(part: int | str) -> bool:

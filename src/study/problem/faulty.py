@@ -78,16 +78,16 @@ class FaultyTraining(Stage):
 
 def checkpoint_fits(net: nn.Module, path: Path) -> dict[str, Tensor]:
     """The state of a user's checkpoint; raises UsageError, naming the first tensors that differ, if `net` differs."""
-    state, wanted = load_checkpoint(path), net.state_dict()
-    if not set(state) & set(wanted) and all(name.startswith("net.") for name in state):
+    state, expected = load_checkpoint(path), net.state_dict()
+    if not set(state) & set(expected) and all(name.startswith("net.") for name in state):
         state = {name.removeprefix("net."): tensor for name, tensor in state.items()}
-    differing = [f"{name} is missing" for name in wanted if name not in state]
+    differing = [f"{name} is missing" for name in expected if name not in state]
     differing += [
         f"{name} is {_shape(state[name])} in the file and {_shape(tensor)} in the architecture"
-        for name, tensor in wanted.items()
+        for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
-    differing += [f"{name} is unknown to the architecture" for name in state if name not in wanted]
+    differing += [f"{name} is unknown to the architecture" for name in state if name not in expected]
     if differing:
         more = f", and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise UsageError(f"faulty.checkpoint={path} does not fit the architecture: {'; '.join(differing[:3])}{more}")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import field as standard_field
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
+from pydantic import Field
 from torch import Tensor, nn
 
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
 from study.runtime.fit import Stage
+from study.runtime.settings import settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,13 +22,6 @@ Seconds = Annotated[float, Field(gt=0)] | None
 """Wall-clock budget of a repair; running over it is the outcome `corrupted`. None: no limit."""
 Log = Mapping[str, float | Tensor]
 """What to log after a round, by name; the entry `step`, if there is one, is the place of the points on their curves."""
-_Class = TypeVar("_Class", bound=type)
-
-
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, standard_field))
-def hyperparameters(approach: _Class) -> _Class:
-    """Class decorator: the annotated fields are keyword arguments that pydantic checks, and cannot be changed later."""
-    return dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))(approach)  # type: ignore[return-value]
 
 
 class Repaired:
@@ -54,7 +46,7 @@ Repair = Generator[Stage | Log, None, Repaired]
 log after a round (a generation, a linear program); it returns the repaired model."""
 
 
-@hyperparameters
+@settings
 class Approach(ABC):
     """An approach: a frozen value whose fields are its hyperparameters.
 

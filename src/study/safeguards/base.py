@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import field as standard_field
-from typing import TypeVar, dataclass_transform
 
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
 from torch import nn
 
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
-
-_Class = TypeVar("_Class", bound=type)
-
-
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, standard_field))
-def settings(safeguard: _Class) -> _Class:
-    """Class decorator: the annotated fields are keyword arguments that pydantic checks, and cannot be changed later."""
-    return dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))(safeguard)  # type: ignore[return-value]
+from study.runtime.settings import settings
 
 
 @settings

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from study.models.votes import SoftVote, mixed
 from study.problem.prediction import predict
 from study.problem.problem import Problem
-from study.safeguards.base import Safeguard, settings
+from study.runtime.settings import settings
+from study.safeguards.base import Safeguard
 
 GRID = [step / 20 for step in range(20)]
 """Weights of the faulty model that are tried: 0, 0.05, .. 0.95."""

@@ -8,7 +8,8 @@ from study.errors import NotApplicable
 from study.models.votes import UnanimousVote
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
-from study.safeguards.base import Safeguard, settings
+from study.runtime.settings import settings
+from study.safeguards.base import Safeguard
 
 
 @settings

@@ -1,8 +1,8 @@
 """Models that can be stored and read back without pickle.
 
 A model is stored as safetensors (its state) plus a JSON blueprint: the class and the constructor's arguments, nested
-where an argument is a module itself. `build` follows a blueprint only to classes of this package and to those that
-the caller names, so a stored model cannot run foreign code.
+where an argument is a module itself. `from_blueprint` follows it only to classes of this package and to those that the
+caller names, so a stored model cannot run foreign code.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def blueprint_of(module: nn.Module) -> Blueprint:
     return cast(Blueprint, blueprint)
 
 
-def build(blueprint: Blueprint, allowed: Collection[str] = ()) -> nn.Module:
+def from_blueprint(blueprint: Blueprint, allowed: Collection[str] = ()) -> nn.Module:
     """Build the module of a blueprint, newly initialised.
 
     Raises UsageError if it names a class that does not exist, or one outside this package and `allowed` (dotted names).
@@ -62,7 +62,7 @@ def build(blueprint: Blueprint, allowed: Collection[str] = ()) -> nn.Module:
     if not (isinstance(target, type) and issubclass(target, nn.Module)):
         raise UsageError(f"the stored model names {name}, which is not a torch module")
     arguments = {
-        key: build(value, allowed) if isinstance(value, dict) and "class" in value else value
+        key: from_blueprint(value, allowed) if isinstance(value, dict) and "class" in value else value
         for key, value in blueprint["arguments"].items()
     }
     module = target(**arguments)
@@ -78,8 +78,8 @@ def save_model(module: nn.Module, folder: Path) -> None:
 
 
 def load_model(folder: Path, allowed: Collection[str] = ()) -> nn.Module:
-    """The module that `save_model` stored, in eval mode; `allowed`: see `build`."""
-    module = build(json.loads((folder / BLUEPRINT).read_text()), allowed)
+    """The module that `save_model` stored, in eval mode; `allowed`: see `from_blueprint`."""
+    module = from_blueprint(json.loads((folder / BLUEPRINT).read_text()), allowed)
     module.load_state_dict(load_file(folder / WEIGHTS))
     return module.eval()
 

@@ -16,7 +16,7 @@ def summary(result: Result) -> str:
             continue
         write = FORMATS.get(description.unit, "{:.4g}").format
         values = [result.metrics.get(key) for key in (f"before/{name}", f"after/{name}", name)]
-        told = [write(value) for value in values if value is not None]
-        if told:
-            parts.append(f"{description.label} {' to '.join(told)}")
+        written = [write(value) for value in values if value is not None]
+        if written:
+            parts.append(f"{description.label} {' to '.join(written)}")
     return ", ".join(parts)

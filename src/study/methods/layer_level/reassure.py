@@ -30,13 +30,14 @@ from study.parts.selection.failing_sample import failing_sample
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Log, Repair, Repaired, hyperparameters
+from study.repair.approach import Approach, Level, Log, Repair, Repaired
+from study.runtime.settings import settings
 
 STEP = {"exact": 2.0, "validation": 2.0**0.25}
 """Ratio of one gamma that is tried to the one before."""
 
 
-@hyperparameters
+@settings
 class Reassure(Approach):
     """Adds a patch on the linear region of each failing input; hyperparameters: see conf/method/reassure.yaml."""
 

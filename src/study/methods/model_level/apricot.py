@@ -25,15 +25,16 @@ from study.problem.prediction import right
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired, hyperparameters
+from study.repair.approach import Approach, Level, Repair, Repaired
 from study.runtime.best_state import BestState
+from study.runtime.settings import settings
 
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=10)]
 
 
-@hyperparameters
+@settings
 class Apricot(Approach):
     """Keeps the weights that are best on validation. Each hyperparameter is explained in conf/method/apricot.yaml."""
 

@@ -31,10 +31,11 @@ from study.parts.training.schedule import cosine_sgd
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired, hyperparameters
+from study.repair.approach import Approach, Level, Repair, Repaired
+from study.runtime.settings import settings
 
 
-@hyperparameters
+@settings
 class DeepRepair(Approach):
     """Gives training images the style of failing ones and fine-tunes on AugMix views in which such copies take part."""
 

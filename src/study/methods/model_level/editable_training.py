@@ -27,13 +27,14 @@ from study.parts.training.schedule import Schedule
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired, hyperparameters
+from study.repair.approach import Approach, Level, Repair, Repaired
+from study.runtime.settings import settings
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-@hyperparameters
+@settings
 class EditableTraining(Approach):
     """Hyperparameters: see conf/method/editable_training.yaml."""
 

@@ -32,14 +32,15 @@ from study.problem.prediction import accuracy
 from study.problem.problem import Problem
 from study.problem.recipe import Auto, Recipe
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired, hyperparameters
+from study.repair.approach import Approach, Level, Repair, Repaired
+from study.runtime.settings import settings
 
 SGD_LR = 0.01
 ROUNDING = 1e-9  # accuracies are shares of a count: a loss of exactly `tol` is within the bound
 Guide = Literal["chain", "operator", "raw", "none"]
 
 
-@hyperparameters
+@settings
 class FSGMix(Approach):
     """Mixes each training image with augmented copies of itself and with a failing image of its class, then fine-tunes.
 

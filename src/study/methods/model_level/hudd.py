@@ -26,7 +26,8 @@ from study.parts.training.running_accuracy import RunningAccuracyTraining
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired, hyperparameters
+from study.repair.approach import Approach, Level, Repair, Repaired
+from study.runtime.settings import settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ SHOWN_CLUSTERS, SHOWN_MEMBERS = 12, 10
 """Of the picture."""
 
 
-@hyperparameters
+@settings
 class HUDD(Approach):
     """Clusters failing inputs by what the network looked at, adds inputs like them to the training set, and trains on.
 

@@ -37,11 +37,12 @@ from study.parts.training.validation import validated
 from study.problem.prediction import predict
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired, hyperparameters
+from study.repair.approach import Approach, Level, Repair, Repaired
 from study.runtime.best_state import BestState
+from study.runtime.settings import settings
 
 
-@hyperparameters
+@settings
 class HybridRepair(Approach):
     """Buys labels where uncertainty clusters, then alternates supervised and MixMatch-like epochs."""
 

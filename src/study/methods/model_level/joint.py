@@ -31,7 +31,8 @@ from study.problem.prediction import right
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired, hyperparameters
+from study.repair.approach import Approach, Level, Repair, Repaired
+from study.runtime.settings import settings
 
 Count = Annotated[int, Field(ge=0, le=10_000)]
 Weight = Annotated[float, Field(ge=0)]
@@ -40,7 +41,7 @@ SMALL = 10_000
 """Training and repair inputs below which `auto` stands for the values of small sets."""
 
 
-@hyperparameters
+@settings
 class Joint(Approach):
     """Each value is explained in conf/method/joint.yaml; what `auto` stands for on a subject: see `resolved`."""
 

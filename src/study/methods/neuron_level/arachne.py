@@ -26,12 +26,13 @@ from study.parts.search.patches import patches
 from study.parts.selection.repair_inputs import by_margin, most_frequent_error, passing_sample, random_failing
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired, hyperparameters
+from study.repair.approach import Approach, Level, Repair, Repaired
+from study.runtime.settings import settings
 
 Factor = Annotated[float, Field(gt=0, le=2)]
 
 
-@hyperparameters
+@settings
 class Arachne(Approach):
     """Finds the few weights that drive the failures and little else, and searches new values for them.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from study.data.split import Batch, Split
-from study.problem.prediction import predict
+from study.parts.training.validation import validated
 from study.runtime.best_state import BestState
 from study.runtime.fit import Stage
 
@@ -70,11 +70,9 @@ class Training(Stage):
 
     def validated(self, split: Split) -> tuple[float, float]:
         """Accuracy and cross-entropy of the network on the validation split, recorded."""
-        logits = predict(self.model, split)
-        right = (logits.argmax(1) == split.labels).double().mean().item()
-        loss = functional.cross_entropy(logits, split.labels).item()
-        self.record({"validation/accuracy": right, "validation/loss": loss}, self.steps_taken)
-        return right, loss
+        figures = validated(self.model, split)
+        self.record(figures, self.steps_taken)
+        return figures["validation/accuracy"], figures["validation/loss"]
 
     def on_train_epoch_end(self) -> None:
         score = self.score()

@@ -1,0 +1,18 @@
+"""Values whose fields are settings: hyperparameters of an approach, settings of a safeguard."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+_Class = TypeVar("_Class", bound=type)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, field))
+def settings(cls: _Class) -> _Class:
+    """Class decorator: the annotated fields are keyword arguments that pydantic checks, and cannot be changed later."""
+    checked = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+    return checked(cls)  # type: ignore[return-value]
