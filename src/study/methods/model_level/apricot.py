@@ -1,8 +1,7 @@
 """Apricot: rounds of shifting the weights towards those of sub-models that are right, and of retraining (model level).
 
-H. Zhang, W. K. Chan: Apricot: A Weight-Adaptation Approach to Fixing Deep Learning Models, ASE 2019; what the paper's
-abstract leaves open is done as in its re-implementation in coinse/arachne. Needs: trainable parameters and, with
-`sub_init: scratch`, an architecture that can be initialised anew.
+H. Zhang, W. K. Chan: Apricot: A Weight-Adaptation Approach to Fixing Deep Learning Models, ASE 2019; what its abstract
+leaves open as in coinse/arachne. Needs: trainable parameters; with `sub_init: scratch` a network that can be made anew.
 """
 
 from __future__ import annotations

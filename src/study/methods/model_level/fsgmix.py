@@ -42,10 +42,8 @@ Guide = Literal["chain", "operator", "raw", "none"]
 
 @settings
 class FSGMix(Approach):
-    """Mixes each training image with augmented copies of itself and with a failing image of its class, then fine-tunes.
-
-    The network learns clean images by cross-entropy, and to predict the same for a clean image and two such mixes.
-    """
+    """Mixes each training image with augmented copies of itself and with a failing image of its class; fine-tunes on
+    clean images by cross-entropy, and to predict the same for a clean image and two such mixes."""
 
     level: ClassVar[Level] = "model"
     source: ClassVar[str] = "Ren et al., Few-Shot Guided Mix for DNN Repairing, ICSME 2020 (reconstructed)"
