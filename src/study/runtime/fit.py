@@ -38,6 +38,13 @@ class Stage(pl.LightningModule):
     max_steps: int = -1
     steps_taken: int = 0
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As torch's own, but for the name of the present hook, which Lightning notes some twenty times in each step."""
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     def record(self, values: Mapping[str, float | Tensor], step: int) -> None:
         """Add a point to the curve of each of `values`, at `step`."""
         if self.logger is not None:
