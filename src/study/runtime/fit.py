@@ -39,7 +39,7 @@ class Stage(pl.LightningModule):
     steps_taken: int = 0
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """As torch's own, but for the name of the present hook, which Lightning notes some twenty times in each step."""
+        """As torch's own, but for the name of the present hook, which Lightning notes twenty times in each step."""
         if name == "_current_fx_name":
             object.__setattr__(self, name, value)
         else:
