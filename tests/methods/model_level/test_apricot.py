@@ -123,6 +123,15 @@ def test_the_inputs_of_a_round_are_predicted_before_any_of_them_shifts() -> None
     torch.testing.assert_close(model.bias.detach(), torch.tensor([0.0, 1 - 0.5**3]))  # but each has its own
 
 
+@pytest.mark.parametrize(("direction", "sign"), [("paper", 1), ("reference", -1)])
+def test_the_direction_is_the_sign_of_a_shift(direction: Any, sign: int) -> None:
+    others: list[nn.Module] = [two_classes(1.0), two_classes(-1.0)]
+    submodels = SubModels(others, torch.stack([flat_weights(model) for model in others]))
+    model, batch = two_classes(0.0), Split("repair", torch.tensor([[-0.3]]), torch.tensor([1])).tensors()
+    assert Apricot(direction=direction, eta=0.1).shift(model, submodels, batch) == 1
+    assert model.bias[1].sign() == sign  # the first of the others, whose bias is 1, is right
+
+
 @pytest.mark.parametrize("rollback", [True, False])
 def test_the_result_is_the_best_on_validation_with_the_buffers_of_that_moment(rollback: bool) -> None:
     problem = digits_problem(batch_norm=True)

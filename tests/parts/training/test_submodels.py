@@ -9,15 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.parts.training.stacked import pays_off
-from study.parts.training.submodels import SubModelTraining, SubsetBatches, balanced_subset
+from study.parts.training.submodels import SubModelTraining, SubsetBatches
 from study.parts.training.weight_shift import flat_weights
 from study.problem.prediction import accuracy, right
 from study.problem.problem import Problem
 from study.runtime.randomness import stream
 from study.storage.models import weights_hash
-from tests.networks import Plain
-from tests.problems import build, digits_problem
+from tests.problems import digits_problem
 from tests.repairs import fitted
 
 
@@ -28,10 +26,6 @@ def trained(problem: Problem, **options: Any) -> SubModelTraining:
     return stage
 
 
-def example(problem: Problem) -> Tensor:
-    return problem.train.tensors().inputs[:2]
-
-
 def test_subsets_are_balanced_without_repeats_and_differ() -> None:
     problem = digits_problem()
     stage = SubModelTraining(problem, number=4, per_class=7, epochs=1, lr=1e-3, start="scratch")
@@ -40,12 +34,6 @@ def test_subsets_are_balanced_without_repeats_and_differ() -> None:
         assert len(subset.unique()) == 70
         assert problem.train.labels[subset].bincount().tolist() == [7] * 10
     assert len({tuple(subset.sort().values.tolist()) for subset in stage.subsets}) == 4
-
-
-def test_a_fifth_of_each_class_or_all_of_a_smaller_one() -> None:
-    labels = torch.cat([torch.zeros(6000), torch.ones(50), torch.full((3,), 2)]).long()
-    assert labels[balanced_subset(labels, "auto", stream(0, "a"))].bincount().tolist() == [1000, 10, 1]
-    assert labels[balanced_subset(labels, 40, stream(0, "a"))].bincount().tolist() == [40, 40, 3]
 
 
 @pytest.mark.parametrize(("size", "count"), [(128, 1), (129, 2), (300, 3), (1, 1)])
@@ -87,15 +75,6 @@ def test_says_which_of_them_are_right() -> None:
     few = problem.repair_set.subset(torch.arange(40))
     assert found.right(few).equal(torch.stack([right(model, few) for model in found.models]))
     assert found.weights.equal(torch.stack([flat_weights(model) for model in found.models]))
-
-
-def test_only_what_gains_is_trained_together() -> None:
-    problem = digits_problem()
-    inputs = example(problem)
-    assert pays_off(build(), inputs)
-    assert not pays_off(build(batch_norm=True), inputs)
-    assert not pays_off(Plain(), inputs)  # its branch depends on values
-    assert not pays_off(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 10)), inputs)
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
