@@ -62,9 +62,8 @@ def repair(job: Job, keys: Keys, problem: Problem) -> RepairResult | None:
     """The repair, reused if the same one was computed before; None without an approach."""
     if job.approach is None:
         return None
-    if job.settings.force:
-        cache.discard(keys.repair_folder)
-    result = cache.repair_once(job.approach, problem, job.hardware, keys.repair_folder, keys.code, job.own_classes)
+    place = keys.repair_folder, keys.code, job.own_classes
+    result = cache.repair_once(job.approach, problem, job.hardware, *place, again=job.settings.force)
     if result.code != keys.code:
         log.warning("%s: a repair computed by other code is reused; force=true runs it again", job.names.run)
     return result

@@ -13,9 +13,10 @@ import torch
 from study.errors import UsageError
 from study.methods.model_level.finetune import Finetune
 from study.problem.prediction import predict
-from study.repair.cache import discard, load, repair_once, save
+from study.repair.cache import load, repair_once, save
 from study.repair.run import RepairResult
 from study.storage.models import weights_hash
+from tests.crashing import Crashing
 from tests.problems import HARDWARE, digits_problem
 
 
@@ -95,10 +96,20 @@ def test_a_stored_class_that_is_not_configured_is_refused(tmp_path: Path) -> Non
         load(tmp_path / "key", ())
 
 
-def test_a_repair_is_computed_once_and_again_when_it_is_discarded(tmp_path: Path) -> None:
+def test_a_repair_is_computed_once_and_again_when_it_is_asked_for(tmp_path: Path) -> None:
     problem, folder = digits_problem(), tmp_path / "key"
     first = repair_once(Finetune(epochs=1), problem, HARDWARE, folder, "code")
     again = repair_once(Finetune(epochs=1), problem, HARDWARE, folder, "other code")
     assert again.seconds == first.seconds and again.code == first.code == "code"
-    discard(folder)
-    assert repair_once(Finetune(epochs=1), problem, HARDWARE, folder, "other code").code == "other code"
+    other = repair_once(Finetune(epochs=1), problem, HARDWARE, folder, "other code", again=True)
+    stored = load(folder, ())
+    assert other.code == "other code" and stored is not None and stored.code == "other code"
+
+
+def test_a_repair_that_crashes_when_it_is_run_again_leaves_the_one_before(tmp_path: Path) -> None:
+    problem, folder = digits_problem(), tmp_path / "key"
+    repair_once(Finetune(epochs=1), problem, HARDWARE, folder, "code")
+    with pytest.raises(ArithmeticError):
+        repair_once(Crashing(), problem, HARDWARE, folder, "code", again=True)
+    stored = load(folder, ())
+    assert stored is not None and stored.outcome == "repaired"

@@ -145,7 +145,7 @@ def _check(job: Job) -> None:
     """What no single object can see."""
     _ = job.hardware.device
     if job.recipe.checkpoint is not None:
-        faulty.checkpoint_fits(job.make_model().net, Path(job.recipe.checkpoint))
+        faulty.checkpoint_fits(job.task.model.get_submodule("net"), Path(job.recipe.checkpoint))
     _check_shapes(job.names, job.task)
     job.store.check()
 

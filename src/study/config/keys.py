@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import inspect
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -13,8 +14,8 @@ import torch
 from study.config.job import Job
 from study.problem import faulty
 from study.repair.approach import Approach
+from study.storage import paths
 from study.storage.files import key_of
-from study.storage.paths import cache
 
 PACKAGE = Path(__file__).parents[1]
 CODE = ("methods", "parts", "repair", "problem", "data", "models", "runtime")
@@ -67,19 +68,23 @@ class Keys:
 
     @property
     def faulty_folder(self) -> Path:
-        return cache() / "faulty" / self.faulty
+        return paths.cache() / "faulty" / self.faulty
 
     @property
     def repair_folder(self) -> Path:
-        return cache() / "repairs" / self.repair
+        return paths.cache() / "repairs" / self.repair
 
 
 def _code_of(approach: Approach | None) -> str:
     """Fingerprint of this package's code that a repair depends on, and of the file of a user's own approach."""
-    files = [file for name in CODE for file in sorted(PACKAGE.glob(f"{name}/**/*.py"))]
     own = None if approach is None else inspect.getsourcefile(type(approach))
-    files += [Path(own)] if own and not Path(own).is_relative_to(PACKAGE) else []
-    return key_of([file.read_text() for file in files])
+    return key_of([*_package(), *([Path(own).read_text()] if own and not Path(own).is_relative_to(PACKAGE) else [])])
+
+
+@cache
+def _package() -> list[str]:
+    """The code of the package, read once: a sweep asks for it at each job."""
+    return [file.read_text() for name in CODE for file in sorted(PACKAGE.glob(f"{name}/**/*.py"))]
 
 
 def _hash_of(file: Path) -> str:

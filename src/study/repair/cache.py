@@ -21,19 +21,27 @@ FILE = "repair.json"
 
 
 def repair_once(
-    approach: Approach, problem: Problem, hardware: Hardware, folder: Path, code: str, allowed: Collection[str] = ()
+    approach: Approach,
+    problem: Problem,
+    hardware: Hardware,
+    folder: Path,
+    code: str,
+    allowed: Collection[str] = (),
+    *,
+    again: bool = False,
 ) -> RepairResult:
     """The repair that is stored in `folder`, computed and stored first if there is none.
 
-    Of several processes one repairs, the others wait.
+    Of several processes one repairs, the others wait. A stored repair stays until a new one replaces it.
 
     Args:
         folder: determined by everything that determines the repair.
         code: fingerprint of the present code; an older repair keeps its own.
         allowed: classes outside this package that a stored model may name, see `study.storage.models`.
+        again: compute it whatever is stored.
     """
     with locked(folder.with_suffix(".lock")):
-        result = load(folder, allowed)
+        result = None if again else load(folder, allowed)
         if result is None:
             log.info("%s: repairing %d failing inputs", type(approach).__name__, len(problem.failing))
             result = dataclasses.replace(run_repair(approach, problem, hardware), code=code)
@@ -65,9 +73,3 @@ def load(folder: Path, allowed: Collection[str]) -> RepairResult | None:
     curves = {name: [(int(step), float(value)) for step, value in curve] for name, curve in stored.items()}
     model = load_model(folder, allowed) if fields["outcome"] == "repaired" else None
     return RepairResult(model=model, curves=curves, **fields)
-
-
-def discard(folder: Path) -> None:
-    """Forget the repair stored in `folder`, so that it is computed again."""
-    with locked(folder.with_suffix(".lock")):
-        (folder / FILE).unlink(missing_ok=True)

@@ -61,9 +61,11 @@ def run_repair(approach: Approach, problem: Problem, hardware: Hardware) -> Repa
     if weights_hash(problem.faulty) != before:
         raise RuntimeError(f"{type(approach).__name__} changed the faulty model in place")
     result = replace(result, costs={**run.steps, **result.costs, "peak_memory": memory.mib})
-    if result.model is None:
+    model = result.model
+    if model is None:
         return result
-    return _judged(replace(result, pictures=dict(run.pictures())), result.model, approach, problem)
+    result = replace(result, pictures=dict(run.pictures()), changed=weights_hash(model) != before)
+    return _judged(result, model, approach, problem)
 
 
 class _Run:
@@ -132,7 +134,7 @@ def _judged(result: RepairResult, model: nn.Module, approach: Approach, problem:
     """The rules common to all approaches: finite weights, and a failing repair input right afterwards."""
     model.to(problem.device)
     costs = {**result.costs, "weights_changed": changed_share(problem.faulty, model)}
-    result = replace(result, changed=weights_hash(model) != weights_hash(problem.faulty), costs=costs)
+    result = replace(result, costs=costs)
     if not is_finite(model):
         return replace(result, outcome="failure", reason="its weights are not finite", model=None)
     failing = problem.repair_set.subset(problem.failing)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from study.parts.selection.repair_inputs import by_margin, passing_sample, random_failing
+from study.parts.selection.repair_inputs import by_margin, failing_sample, passing_sample, random_failing
 from study.problem.prediction import predict
 from tests.problems import digits_problem
 
@@ -34,3 +34,14 @@ def test_a_share_of_the_failing_inputs_is_never_empty() -> None:
     assert len(half.unique()) == len(half) == len(problem.failing) // 2
     assert bool(torch.isin(half, problem.failing).all())
     assert len(random_failing(problem, 1e-9, generator)) == 1
+
+
+def test_a_sample_is_of_failing_inputs_in_order_the_same_each_time_and_part_of_a_larger_one() -> None:
+    problem = digits_problem()
+    few, more = failing_sample(problem, 4), failing_sample(problem, 9)
+    assert len(few) == 4 and len(more) == 9
+    assert torch.isin(few, more).all() and torch.isin(more, problem.failing).all()
+    assert torch.equal(more, more.sort().values)
+    assert torch.equal(few, failing_sample(problem, 4))
+    assert few.tolist() != problem.failing[:4].tolist()
+    assert torch.equal(failing_sample(problem, 10**6), problem.failing)

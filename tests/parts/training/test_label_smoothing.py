@@ -23,7 +23,7 @@ def items(count: int = 10) -> Split:
 def training(model: nn.Module, split: Split, steps: int | None = None, smoothing: float = 0.1) -> LabelSmoothing:
     sgd = torch.optim.SGD(model.parameters(), 0.1, 0.9)
     batches = split.batches(4, generator(), drop_last=True)
-    return LabelSmoothing(model, batches, sgd, smoothing=smoothing, steps=steps, augmented=0)
+    return LabelSmoothing(model, batches, sgd, smoothing=smoothing, steps=steps, augmented_items=0)
 
 
 def test_smoothed_targets_leave_the_rest_to_the_other_classes() -> None:
@@ -64,7 +64,7 @@ def test_without_smoothing_it_is_cross_entropy() -> None:
 def test_only_the_first_items_of_the_split_are_augmented() -> None:
     model, split = nn.Linear(4, 3), items()
     sgd = torch.optim.SGD(model.parameters(), 0.1)
-    ours = LabelSmoothing(model, split.batches(4), sgd, smoothing=0.1, augment=torch.neg, augmented=6)
+    ours = LabelSmoothing(model, split.batches(4), sgd, smoothing=0.1, augment=torch.neg, augmented_items=6)
     batch = split.fetch(torch.tensor([8, 5, 0, 6]))
     signs = torch.tensor([1, -1, -1, 1])[:, None]
     assert torch.equal(ours.inputs_of(batch), signs * batch.inputs)

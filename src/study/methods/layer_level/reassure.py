@@ -26,7 +26,7 @@ from study.parts.network.feature_bounds import feature_bounds
 from study.parts.network.linear_regions import Region, largest_excess
 from study.parts.network.structure import Structure
 from study.parts.network.traced_split import TracedSplit
-from study.parts.selection.failing_sample import failing_sample
+from study.parts.selection.repair_inputs import failing_sample
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec

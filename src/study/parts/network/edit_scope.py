@@ -64,12 +64,7 @@ def cut_before(model: nn.Module, edited: Sequence[str]) -> tuple[nn.Module, nn.M
         return nn.Identity(), model
     nodes = list(structure.graph.nodes)
     first = next((number for number, node in enumerate(nodes) if _uses(node, edited)), 0)
-    for layer in reversed([layer for layer in structure.layers if nodes.index(layer.node) <= first]):
-        try:
-            return structure.prefix(layer.node), structure.suffix(layer.node)
-        except NotApplicable:
-            continue
-    return nn.Identity(), model
+    return structure.latest_cut([layer.node for layer in structure.layers if nodes.index(layer.node) <= first])
 
 
 def _owned(names: Sequence[str], module: str) -> list[str]:

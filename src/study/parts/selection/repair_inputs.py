@@ -25,6 +25,15 @@ def random_failing(problem: Problem, share: float, generator: torch.Generator) -
     return problem.failing[order.to(problem.failing.device)]
 
 
+def failing_sample(problem: Problem, count: int) -> Tensor:
+    """Indices into the repair set of at most `count` failing inputs, drawn at random, in ascending order.
+
+    A smaller sample is part of a larger one of the same seed.
+    """
+    drawn = torch.randperm(len(problem.failing), generator=problem.stream("points"))[:count]
+    return problem.failing[drawn.sort().values.to(problem.failing.device)]
+
+
 def passing_sample(problem: Problem, size: int, generator: torch.Generator) -> Tensor:
     """Some `size` passing inputs ([M] int64), stratified by class, at least one of each; all if there are no more."""
     passing = problem.passing

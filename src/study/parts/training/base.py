@@ -57,8 +57,11 @@ class Training(Stage):
 
     def loss(self, batch: Batch) -> Tensor:
         """Cost of a batch, a scalar: cross-entropy of the (augmented) inputs."""
-        inputs = batch.inputs if self.augment is None else self.augment(batch.inputs)
-        return functional.cross_entropy(self.model(inputs), batch.labels)
+        return functional.cross_entropy(self.model(self.augmented(batch.inputs)), batch.labels)
+
+    def augmented(self, inputs: Tensor) -> Tensor:
+        """Inputs [B, ...] under the random transform; as they are without one."""
+        return inputs if self.augment is None else self.augment(inputs)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.steps_taken += 1

@@ -96,7 +96,7 @@ class EditorTraining(FineTuning):
         """Steps 4 to 8: L_base + c_loc * L_loc + c_edit * l_e."""
         if not self.objective.edits:
             return super().loss(batch)
-        inputs = batch.inputs if self.augment is None else self.augment(batch.inputs)
+        inputs = self.augmented(batch.inputs)
         logits = self.model(inputs)
         base = functional.cross_entropy(logits, batch.labels)
         with in_eval_mode(self.model):

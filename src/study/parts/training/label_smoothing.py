@@ -27,7 +27,7 @@ class LabelSmoothing(MeanLoss):
         smoothing: see `smoothed`; 0: ordinary cross-entropy.
         steps: gradient steps, restarting the batches as often as needed; None: one pass over them.
         augment: random transform of inputs; None: they stay as they are.
-        augmented: only the first so many items of the split are transformed.
+        augmented_items: only the first so many items of the split are transformed.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class LabelSmoothing(MeanLoss):
         smoothing: float,
         steps: int | None = None,
         augment: Augment | None = None,
-        augmented: int,
+        augmented_items: int,
     ) -> None:
         super().__init__(
             model,
@@ -49,15 +49,15 @@ class LabelSmoothing(MeanLoss):
             max_steps=-1 if steps is None else steps,
             augment=augment,
         )
-        self.smoothing, self.augmented = smoothing, augmented
+        self.smoothing, self.augmented_items = smoothing, augmented_items
 
     def loss(self, batch: Batch) -> Tensor:
         logits = self.model(self.inputs_of(batch))
         return functional.cross_entropy(logits, smoothed(batch.labels, logits.shape[1], self.smoothing))
 
     def inputs_of(self, batch: Batch) -> Tensor:
-        """The inputs of a batch, [B, ...], those of the first `augmented` items of the split transformed."""
+        """The inputs of a batch, [B, ...], those of the first `augmented_items` of the split transformed."""
         if self.augment is None:
             return batch.inputs
-        changes = batch.indices < self.augmented
+        changes = batch.indices < self.augmented_items
         return torch.where(changes.view(-1, *[1] * (batch.inputs.dim() - 1)), self.augment(batch.inputs), batch.inputs)

@@ -98,7 +98,7 @@ class MixMatch(MeanLoss):
         labelled, drawn = batch
         views = self.views.of(drawn.inputs)
         order = torch.randperm(len(labelled.labels) + len(views), generator=self.generator).to(views.device)
-        inputs = labelled.inputs if self.augment is None else self.augment(labelled.inputs)
+        inputs = self.augmented(labelled.inputs)
         targets = self.targets(drawn.labels, views).repeat(self.views.count + 1, 1)
         share = mixup_share(self.settings.alpha, self.shares)
         weight = self.settings.weight

@@ -102,7 +102,7 @@ class PartlyLabelled:
             smoothing=smoothing,
             steps=steps,
             augment=self.augment,
-            augmented=len(self.train),
+            augmented_items=len(self.train),
         )
 
     def _batches(self, indices: Tensor) -> Batches:

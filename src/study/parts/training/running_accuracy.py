@@ -35,8 +35,7 @@ class RunningAccuracyTraining(Training):
         self._seen = 0
 
     def loss(self, batch: Batch) -> Tensor:
-        inputs = batch.inputs if self.augment is None else self.augment(batch.inputs)
-        logits = self.model(inputs)
+        logits = self.model(self.augmented(batch.inputs))
         self._right = self._right + (logits.detach().argmax(1) == batch.labels).sum()
         self._seen += len(batch.labels)
         return functional.cross_entropy(logits, batch.labels)
