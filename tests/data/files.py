@@ -42,3 +42,15 @@ def write_images(folder: Path, classes: dict[str, int], *, first: int = 0) -> Pa
             grey.convert(("L", "RGB", "RGBA", "P")[number % 4]).save(folder / name / f"{number:03}.png")
             value += 1
     return folder
+
+
+def write_photos(folder: Path, classes: dict[str, int], *, side: int = 32, seed: int = 0) -> Path:
+    """Noisy RGB pictures of one size in class folders; each class has a brightness of its own."""
+    draws = np.random.default_rng(seed)
+    for place, (name, count) in enumerate(classes.items()):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            level = 80 + 60 * place / max(1, len(classes) - 1)
+            pixels = draws.normal(level, 60, (side, side, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number:03}.png")
+    return folder

@@ -207,8 +207,60 @@ def test_unusable_folder_is_refused_before_loading(tmp_path: Path, make: Callabl
 def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     write_images(tmp_path / "train", TWO)
     write_images(tmp_path / "test", {"cat": 0, "dog": 1})
-    with pytest.raises(UsageError, match="no image is left for the repair split"):
+    with pytest.raises(UsageError, match="no item is left for the repair split"):
         loaded(tmp_path)
+
+
+def write_sizes(root: Path, sizes: list[tuple[int, int]]) -> Path:
+    """A class folder each for cat and dog with an image of each size (height, width)."""
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        for number, (height, width) in enumerate(sizes):
+            Image.new("RGB", (width, height), 7 * number).save(root / name / f"{number}.png")
+    return root
+
+
+def test_the_size_is_that_of_the_images(tmp_path: Path) -> None:
+    module = loaded(write_sizes(tmp_path, [(12, 9)] * 5), size=None, channels=3)
+    assert module.input_shape == (3, 12, 9)
+    assert module.splits["train"].tensors().inputs.shape[1:] == (3, 12, 9)
+    assert loaded(tmp_path, size=16).input_shape == (1, 16, 16)
+    assert module.fingerprint == loaded(tmp_path, size=(12, 9), channels=3).fingerprint
+
+
+def test_images_of_several_sizes_are_refused_with_the_sizes(tmp_path: Path) -> None:
+    write_sizes(tmp_path, [(12, 9), (12, 9), (12, 9), (8, 8), (8, 8), (7, 8)])
+    with pytest.raises(UsageError) as refusal:
+        ImageFolder(root=str(tmp_path)).check()
+    sentence = str(refusal.value)
+    assert "of 3 sizes, height x width 12x9 (6), 8x8 (4), 7x8 (2)" in sentence
+    assert str(tmp_path / "cat" / "5.png") in sentence and "set dataset.size, for example to [12,9]" in sentence
+
+
+def test_headers_are_read_once_for_all_jobs_and_again_where_a_file_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sizes(tmp_path, [(8, 8)] * 3)
+    ImageFolder(root=str(tmp_path)).check()
+    monkeypatch.setattr("study.data.image_sizes.Image.open", lambda path: pytest.fail(f"{path} is read again"))
+    ImageFolder(root=str(tmp_path)).check()
+    monkeypatch.undo()
+    Image.new("RGB", (9, 8)).save(tmp_path / "dog" / "2.png")
+    with pytest.raises(UsageError, match="of 2 sizes"):
+        ImageFolder(root=str(tmp_path)).check()
+
+
+def test_a_file_that_is_no_image_is_named_before_anything_runs(tmp_path: Path) -> None:
+    (write_sizes(tmp_path, [(8, 8)] * 3) / "cat" / "1.png").write_text("not an image")
+    with pytest.raises(UsageError, match=r"cat/1.png cannot be read as an image"):
+        ImageFolder(root=str(tmp_path)).check()
+
+
+def test_results_call_the_data_by_its_folder_or_its_name(tmp_path: Path) -> None:
+    write_images(tmp_path / "pets", TWO)
+    assert ImageFolder(root=str(tmp_path / "pets")).title == "pets"
+    named = loaded(tmp_path / "pets", name="my pets")
+    assert named.title == "my pets" and named.fingerprint == loaded(tmp_path / "pets").fingerprint
 
 
 @pytest.mark.parametrize("arguments", [{"mean": [0.5]}, {"std": [0.5]}, {"mean": [0.5], "std": [0.5, 0.5, 0.5]}])

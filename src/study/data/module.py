@@ -21,6 +21,7 @@ from study.storage.files import key_of
 from study.storage.paths import data_root
 
 SPLITS = ("train", "validation", "repair", "test")
+Kind = Literal["image", "table", "tokens"]
 
 Limit = Annotated[int, Field(ge=10)] | None
 """At most so many items in each split: see `DataModule`."""
@@ -31,12 +32,15 @@ Epsilon = Annotated[float, Field(gt=0, le=1)]
 class DataModule(pl.LightningDataModule, ABC):
     """A data set with its splits train, validation, repair and test, which never share an item.
 
-    Known from the start: `name`, `kind`, `class_names` and `num_classes`, `group_names` (None: items have no sensitive
-    group), `input_shape` (without the batch dimension), `bounds` of an input's values, `threat` (what an attack may do
-    to an input), `mean` and `std` (per channel, None: inputs are used as they are), `recipe` (how its faulty model is
-    usually trained: what `auto` in conf/faulty stands for) and `random_splits`.
-    Known after `load`: `splits`; `indices`, the places of each split's items ([N] int64) in the source; `fingerprint`,
-    a hash of the items in use and of how they are presented; `split_hash`, a hash of `indices`.
+    Known from the start: `name` of the data set or family, `title` (what results call it), and `recipe` (how its faulty
+    model is usually trained: what `auto` in conf/faulty stands for).
+    Known after `check` at the latest: `kind`, `class_names` and `num_classes`, `group_names` (None: items have no
+    sensitive group), `input_shape` (without the batch dimension), `bounds` of an input's values, `threat` (what an
+    attack may do to an input), `mean` and `std` (per channel or column, None: inputs are used as they are), `follows`
+    and `random_splits`.
+    Known after `load`: `splits`; `indices`, the places of each split's items ([N] int64) in the source; `content`, a
+    hash of the items in use; `fingerprint`, of these and of how they are presented; `split_hash`, a hash of `indices`.
+    Where `mean` and `std` are those of the train split, they are final only then.
 
     root: folder of the data, None for `data_root()`; limit: at most so many items in each split (a limited split is a
     random part of the whole one, so that nothing moves from one split to another); epsilon: radius of attacks, in units
@@ -44,7 +48,8 @@ class DataModule(pl.LightningDataModule, ABC):
     """
 
     name: str
-    kind: Literal["image", "table", "tokens"] = "image"
+    title: str
+    kind: Kind = "image"
     input_shape: tuple[int, ...]
     group_names: list[str] | None = None
     bounds: tuple[float, float] = (0.0, 1.0)
@@ -54,11 +59,13 @@ class DataModule(pl.LightningDataModule, ABC):
 
     splits: dict[str, Split]
     indices: dict[str, Tensor]
+    content: str
     fingerprint: str
     split_hash: str
 
     def __init__(self, *, root: str | None, limit: int | None, epsilon: float | None) -> None:
         super().__init__()
+        self.title = self.name
         self.root = root
         self.limit = limit
         self.epsilon = epsilon
@@ -70,9 +77,15 @@ class DataModule(pl.LightningDataModule, ABC):
     def class_names(self) -> list[str]:
         """Name of each class, in the order of the labels; raises UsageError where the data has to be there to know."""
 
+    def adopt(self, architecture: Mapping[str, Any]) -> None:
+        """Take from an architecture's settings what the data set is told to take from there; called before `check`."""
+
     @abstractmethod
     def check(self) -> None:
-        """Raise UsageError, quickly and without loading anything, if the data is not there or cannot be used."""
+        """Raise UsageError, quickly, if the data is not there or cannot be used.
+
+        Files that have to be looked into for that are looked into once, however many jobs use them.
+        """
 
     @abstractmethod
     def read(self) -> Source:
@@ -99,6 +112,17 @@ class DataModule(pl.LightningDataModule, ABC):
         return len(self.class_names)
 
     @property
+    def follows(self) -> dict[str, Any]:
+        """What `auto` stands for in an architecture's settings, by the name of the setting."""
+        shape = list(self.input_shape)
+        return {"input_shape": shape, "num_classes": self.num_classes, "in_channels": shape[0]}
+
+    @property
+    def presentation(self) -> list[Any]:
+        """How items reach the model (JSON-like): a part of the fingerprint."""
+        return [self.name, list(self.input_shape), self.class_names, self.mean, self.std]
+
+    @property
     def folder(self) -> Path:
         """The folder where the data is looked for."""
         return data_root() if self.root is None else Path(self.root).expanduser().absolute()
@@ -113,8 +137,8 @@ class DataModule(pl.LightningDataModule, ABC):
         self.indices = {name: self._limited(name, whole[name]) for name in SPLITS}
         self.split_hash = _hash_of(self.indices)
         used = torch.cat(list(self.indices.values())).sort().values
-        shown = [self.name, list(self.input_shape), self.class_names, self.mean, self.std]
-        self.fingerprint = key_of([*shown, source.digest(used)])
+        self.content = source.digest(used)
+        self.fingerprint = key_of([*self.presentation, self.content])
         self.splits = {name: _split(name, source, self.indices[name]) for name in SPLITS}
 
     def _limited(self, name: str, indices: Tensor) -> Tensor:
