@@ -27,11 +27,9 @@ def prepared(*arguments: str) -> list[Job]:
     return check(compositions(*arguments))
 
 
-def run_job(*arguments: str, name: str = "job") -> tuple[str, Path]:
-    """Run a command line of one job; its outcome and its folder."""
-    (job,) = prepared(*arguments)
-    folder = multirun() / name
-    about = About(
+def about(job: Job) -> About:
+    """What the run of a job is about, which starts now."""
+    return About(
         experiment=job.store.experiment,
         run_name=job.names.run,
         tags=job.names.tags(),
@@ -39,7 +37,13 @@ def run_job(*arguments: str, name: str = "job") -> tuple[str, Path]:
         sweep="",
         started=time.time(),
     )
-    return run(job, about, folder), folder
+
+
+def run_job(*arguments: str, name: str = "job") -> tuple[str, Path]:
+    """Run a command line of one job; its outcome and its folder."""
+    (job,) = prepared(*arguments)
+    folder = multirun() / name
+    return run(job, about(job), folder), folder
 
 
 def result_of(*arguments: str, name: str = "job") -> Result:

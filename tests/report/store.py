@@ -1,13 +1,15 @@
 """Writes runs into a real MLflow store as tracking does: one flat run per job, tags and metrics."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
+import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Param
 
 from study.metrics.description import Description
 from study.tracking.run import statements
@@ -48,9 +50,14 @@ class Store:
         status: str = "FINISHED",
         properties: Mapping[str, Description] = PROPERTIES,
         not_applicable: Mapping[str, str] = NOT_APPLICABLE,
+        params: Mapping[str, str] = {},
+        measures: Mapping[str, str] = {},
         **tags: str,
     ) -> None:
-        """A run with these metrics; a crashed one, or one that was not measured, states nothing about them."""
+        """A run with these metrics; a crashed one, or one that was not measured, states nothing about them.
+
+        The keys of its subject and row follow from its names, unless they are given.
+        """
         self.clock += 10
         tags = {
             "method": method,
@@ -65,11 +72,21 @@ class Store:
             "gradient_masking": "false",
             "sweep": "first",
         } | tags
+        approach = method if tags["safeguard"] == "none" else f"{method} + {tags['safeguard']}"
+        tags = {
+            "dataset_option": tags["dataset"],
+            "subject_seed": str(seed),
+            "approach": approach,
+            "subject_name": f"{tags['dataset']} / {tags['architecture']}",
+            "measures": json.dumps(dict(measures)),
+        } | tags
+        tags = {"subject": f"key of {tags['subject_name']}", "row": f"key of {tags['approach']}"} | tags
         if metrics:
             tags |= statements(properties, not_applicable)
         run = self.client.create_run(self.experiment, start_time=self.clock, tags=tags)
         values = [Metric(name, value, self.clock, 0) for name, value in metrics.items()]
-        self.client.log_batch(run.info.run_id, metrics=values)
+        settings = [Param(name, value) for name, value in params.items()]
+        self.client.log_batch(run.info.run_id, metrics=values, params=settings)
         if status != "RUNNING":
             self.client.set_terminated(run.info.run_id, status, end_time=self.clock + 5)
 
@@ -87,3 +104,9 @@ def measured(accuracy: float, repair_rate: float, flips: float, asr: float, seco
         "gain/attack_success_rate": (0.8 - asr) / 0.8,
         "time/repair": seconds,
     }
+
+
+def repeated(runs: pd.DataFrame, seeds: int = 3) -> pd.DataFrame:
+    """The runs of seed 0 as if every seed had come to the same."""
+    first = runs[runs["seed"] == "0"]
+    return pd.concat([first.assign(seed=str(seed), subject_seed=str(seed)) for seed in range(seeds)], ignore_index=True)

@@ -7,6 +7,7 @@ import pytest
 from study.report.comparison import Comparison, Row, Subject, compare
 from study.report.properties import Property
 from study.report.selection import newest
+from tests.report.store import repeated
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,11 @@ def test_mean_and_sample_deviation_over_seeds(mnist: Subject) -> None:
     figure = _row(mnist, "finetune").figures["repair_rate"]
     assert (figure.mean, figure.n) == (pytest.approx(0.55), 2)
     assert figure.spread == pytest.approx(statistics.stdev([0.5, 0.6]))
-    assert _row(mnist, "finetune").figures["accuracy"].gain == pytest.approx((0.94 - 0.9) / 0.9)
+    accuracy = _row(mnist, "finetune").figures["accuracy"]
+    assert accuracy.gain == pytest.approx((0.94 - 0.9) / 0.9)
+    assert accuracy.change is not None
+    assert accuracy.change.mean == pytest.approx(0.04)
+    assert accuracy.change.spread == pytest.approx(statistics.stdev([0.03, 0.05]))
 
 
 def test_one_seed_has_no_spread(mnist: Subject) -> None:
@@ -55,8 +60,15 @@ def test_an_older_run_is_left_out_and_counted(comparison: Comparison, mnist: Sub
         ("time/repair", "arachne"),
     ],
 )
-def test_best_of_each_column(mnist: Subject, key: str, best: str) -> None:
+def test_best_of_each_column(frame: pd.DataFrame, key: str, best: str) -> None:
+    (mnist,) = compare(*newest(repeated(frame[frame["dataset"] == "mnist"]))).subjects
     assert [row.method for row in mnist.rows if key in row.figures and row.figures[key].best] == [best]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_nothing_is_best_with_fewer_than_three_seeds(frame: pd.DataFrame, seeds: int) -> None:
+    comparison = compare(*newest(repeated(frame, seeds)))
+    assert not any(own.best for subject in comparison.subjects for row in subject.rows for own in row.figures.values())
 
 
 def test_nothing_is_best_where_nothing_competes(comparison: Comparison) -> None:
@@ -96,8 +108,8 @@ def test_the_faulty_model_without_own_runs_is_what_the_others_saw_once_per_seed(
 
 
 def test_published_figures_stand_beside_the_bare_approach_only(frame: pd.DataFrame) -> None:
-    guarded = frame.assign(safeguard="voting")
-    rows = {row.name: row for row in compare(pd.concat([frame, guarded])).subjects[1].rows}
+    guarded = frame.assign(safeguard="voting", approach=frame["approach"] + " + voting", row=frame["row"] + "+")
+    rows = {row.name: row for row in compare(pd.concat([frame, guarded], ignore_index=True)).subjects[1].rows}
     assert rows["arachne"].published is not None
     assert rows["arachne + voting"].published is None
 
@@ -109,7 +121,8 @@ def test_a_metric_that_no_run_describes_is_shown_but_not_ranked(comparison: Comp
 
 
 def test_a_tie_of_all_has_no_best(frame: pd.DataFrame) -> None:
-    subject = compare(*newest(frame[frame["dataset"] == "mnist"].assign(**{"time/repair": 7.0}))).subjects[0]
+    runs = repeated(frame[frame["dataset"] == "mnist"]).assign(**{"time/repair": 7.0})
+    (subject,) = compare(*newest(runs)).subjects
     assert not any(row.figures["time/repair"].best for row in subject.rows if "time/repair" in row.figures)
 
 
@@ -125,17 +138,17 @@ def test_a_metric_of_ones_own_is_ranked_as_it_describes_itself(
     frame: pd.DataFrame, higher: bool | None, best: float | None
 ) -> None:
     churn = Property("churn", "churn", "rate", higher_is_better=higher)
-    comparison = compare(_with(frame, churn, [0.1, 0.4]))
+    comparison = compare(repeated(_with(frame, churn, [0.1, 0.4])))
     assert churn in comparison.properties
     figures = [row.figures["churn"] for row in comparison.subjects[0].rows]
-    assert sorted(figure.mean for figure in figures) == [0.1, 0.4]
-    assert [figure.mean for figure in figures if figure.best] == ([] if best is None else [best])
+    assert sorted(figure.mean for figure in figures) == pytest.approx([0.1, 0.4])
+    assert [figure.mean for figure in figures if figure.best] == pytest.approx([] if best is None else [best])
 
 
 def test_a_masked_gradient_disqualifies_only_what_it_flatters(frame: pd.DataFrame) -> None:
     runs = frame[frame["dataset"] == "mnist"]
     runs = runs.assign(**{"after/accuracy": runs["after/accuracy"] + 0.03 * (runs["method"] == "apricot")})
-    (subject,) = compare(*newest(runs)).subjects
+    (subject,) = compare(*newest(repeated(runs))).subjects
     best = {key: row.method for row in subject.rows for key, figure in row.figures.items() if figure.best}
     # Of all ASRs apricot's is the lowest, but masked.
     assert best["accuracy"] == "apricot" and best["attack_success_rate"] == "full/joint"
@@ -154,7 +167,8 @@ def test_a_figure_says_how_it_was_measured_in_its_own_runs(frame: pd.DataFrame) 
     protocols = ["PGD, 500 inputs", "PGD, 493 inputs"]
     item = runs.iloc[0]["properties"]["attack_success_rate"]
     stated = [{item.key: replace(item, protocol=protocol)} for protocol in protocols]
-    (subject,) = compare(runs.assign(method="apricot", properties=stated)).subjects
+    runs = runs.assign(method="apricot", approach="apricot", row="r", seed=["0", "1"], properties=stated)
+    (subject,) = compare(runs.assign(subject_seed=runs["seed"])).subjects
     assert subject.rows[0].figures["attack_success_rate"].protocol == "PGD, 493 inputs\nPGD, 500 inputs"
     assert subject.faulty.figures["attack_success_rate"].protocol == "PGD, 493 inputs\nPGD, 500 inputs"
     assert subject.rows[0].figures["accuracy"].protocol == ""

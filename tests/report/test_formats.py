@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from study.report import formats
-from study.report.comparison import Figure
+from study.report.comparison import Row, Subject
+from study.report.figures import Change, Figure
 from study.report.properties import Property
 
 
@@ -60,3 +63,43 @@ def test_headings_give_unit_and_direction() -> None:
 def test_what_a_masked_gradient_flatters_is_named() -> None:
     items = [Property("a", "ASR", maskable=True), Property("b", "margin ASR"), Property("c", "own", maskable=True)]
     assert formats.flattered(items) == "ASR and own"
+
+
+def test_changes_of_rates_are_in_points_and_others_relative() -> None:
+    assert formats.change(Change(0.3, relative=0.6923), "rate") == "+30.00"
+    assert formats.change(Change(-0.3), "rate") == "\N{MINUS SIGN}30.00"
+    assert formats.change(Change(-1e-9), "rate") == "0.00"
+    assert formats.change(Change(5.0, relative=0.25), "seconds") == "+25.00 %"
+    assert formats.change(Change(5.0), "seconds") == ""
+
+
+def test_whether_a_change_is_for_the_better() -> None:
+    up, down, neither = (Property("x", "x", higher_is_better=way) for way in (True, False, None))
+    told = [formats.improves(Change(mean), item) for item in (up, down, neither) for mean in (0.1, -0.1, 0.0)]
+    assert told == [True, False, None, False, True, None, None, None, None]
+
+
+def _rows(**seeds: tuple[str, ...]) -> Subject:
+    rows = [Row(name, name, "none", "model", len(own), (), 0, 0, {}, seeds=own) for name, own in seeds.items()]
+    return Subject("digits / mlp", "digits", "mlp", rows[0], tuple(rows))
+
+
+def test_seeds_that_differ_are_told() -> None:
+    three, many = ("0", "1", "2"), tuple(map(str, range(10)))
+    assert formats.cautions(_rows(joint=three, care=three), []) == []
+    (sentence,) = formats.cautions(_rows(joint=three, care=three, vere=many, hudd=("0", "7")), [])
+    assert sentence == (
+        "Not all rows have the seeds 0, 1, 2: vere has 0 to 9; hudd has 0, 7. Means over different seeds are not "
+        "comparable."
+    )
+
+
+def test_ways_of_measuring_that_differ_are_told() -> None:
+    asr = Property("asr", "ASR", "rate")
+    subject = _rows(joint=("0",), care=("0",))
+    rows = [
+        replace(row, figures={"asr": Figure(0.1, None, 1, ways=frozenset({way}))})
+        for row, way in zip(subject.rows, ("10 steps", "40 steps"), strict=True)
+    ]
+    (sentence,) = formats.cautions(replace(subject, rows=tuple(rows)), [asr])
+    assert sentence == "ASR was not measured in the same way everywhere: only rows alike are compared."

@@ -1,6 +1,7 @@
 import pytest
 
-from study.report.comparison import Figure, Row
+from study.report.comparison import Row
+from study.report.figures import Change, Figure
 from study.report.heat import GOOD, WORSE, shades
 from study.report.properties import Property
 
@@ -14,16 +15,19 @@ ITEMS = {
 
 
 def _rows(key: str, *figures: Figure) -> list[Row]:
-    return [Row(f"m{index}", "none", "model", 1, (), 0, 0, {key: figure}) for index, figure in enumerate(figures)]
+    return [
+        Row(f"m{index}", "care", "none", "model", 1, (), 0, 0, {key: figure}) for index, figure in enumerate(figures)
+    ]
 
 
 def _hex(colour: tuple[int, int, int]) -> str:
     return "#" + "".join(f"{part:02x}" for part in colour)
 
 
-def test_gains_are_coloured_around_zero() -> None:
-    rows = _rows("accuracy", Figure(0.9, None, 1, 0.02), Figure(0.8, None, 1, -0.02), Figure(0.85, None, 1, 0.0))
-    assert shades(rows, ITEMS["accuracy"]) == {"m0": _hex(GOOD), "m1": _hex(WORSE), "m2": "#ffffff"}
+@pytest.mark.parametrize(("key", "good", "bad"), [("accuracy", "m0", "m1"), ("negative_flip_rate", "m1", "m0")])
+def test_changes_are_coloured_around_zero(key: str, good: str, bad: str) -> None:
+    rows = _rows(key, *(Figure(0.85 + change, None, 1, change=Change(change)) for change in (0.02, -0.02, 0.0)))
+    assert shades(rows, ITEMS[key]) == {good: _hex(GOOD), bad: _hex(WORSE), "m2": "#ffffff"}
 
 
 @pytest.mark.parametrize(

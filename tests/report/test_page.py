@@ -8,6 +8,7 @@ from study.report.comparison import compare
 from study.report.page import html
 from study.report.published import LINK
 from study.report.selection import newest
+from tests.report.store import repeated
 
 
 class _Page(HTMLParser):
@@ -54,13 +55,29 @@ def test_needs_nothing_but_itself(page: _Page, text: str) -> None:
 
 
 def test_the_table_has_the_numbers_marks_and_words(page: _Page) -> None:
-    assert "★ 96.00" in page.rows["full/joint"]
+    assert "96.00 +6.00" in page.rows["full/joint"] and "★" not in page.rows["full/joint"]
     assert "± 1.41" in page.rows["finetune"] and "control" in page.rows["finetune"]
+    assert "no better than the faulty model" in page.rows["reassure"]
+    assert "faulty model" not in page.rows["finetune"]
     assert "20.00 ‡" in page.rows["apricot"]
     assert "needs BatchNorm: LeNet5 has none" in page.rows["vere"]
     assert page.rows["vere"].count("unadaptable") == 5 + 2  # cells, its own summary, the published outcome
     assert "publ. 12.70" in page.rows["arachne"] and "n = 1 of 2" in page.rows["arachne"]
     assert "90.00" in page.rows["faulty model"]
+
+
+def test_a_star_and_the_gain_beside_a_published_one(frame: pd.DataFrame) -> None:
+    page = _Page(html(compare(*newest(repeated(frame[frame["dataset"] == "mnist"])))))
+    assert "★ 96.00" in page.rows["full/joint"]
+    assert "gain +0.56 %, publ. \N{MINUS SIGN}0.15 %" in page.rows["arachne"]
+    assert "gain" not in page.rows["finetune"]  # nothing was published of it
+
+
+def test_what_no_run_of_a_subject_has_is_no_column_there(frame: pd.DataFrame) -> None:
+    page = html(compare(*newest(frame)))
+    digits, mnist = (part.split("</thead>")[0] for part in page.split('<section class="subject"')[1:])
+    assert "churn" in digits and "churn" not in mnist
+    assert "repair time" in mnist and "repair time" not in digits
 
 
 def test_text_of_runs_is_escaped(text: str) -> None:

@@ -7,7 +7,7 @@ from study.report.selection import Filters, newest, select
 
 def _runs(*rows: tuple[str, str, int, bool, str]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["method", "dataset", "ended", "finished", "sweep"])
-    return frame.assign(architecture="mlp", seed="0", safeguard="none")
+    return frame.assign(subject=frame["dataset"], row=frame["method"], group=0, seed="0")
 
 
 def test_the_newest_finished_run_counts_even_if_a_newer_one_crashed() -> None:

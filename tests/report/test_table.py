@@ -27,7 +27,18 @@ def test_numbers_are_plain(lines: Lines) -> None:
     assert float(finetune["accuracy_mean"]) == pytest.approx(0.94)
     assert float(finetune["accuracy_std"]) == pytest.approx(0.0141421, abs=1e-6)
     assert (finetune["accuracy_n"], finetune["time/repair_mean"], finetune["control"]) == ("2", "100.0", "True")
-    assert lines["mnist", "full/joint"]["accuracy_best"] == "True"
+    assert float(finetune["accuracy_difference"]) == pytest.approx(0.04)
+    assert float(finetune["accuracy_gain"]) == pytest.approx(0.04 / 0.9)
+    assert finetune["repair_rate_difference"] == "" and finetune["accuracy_best"] == "False"
+    assert lines["mnist", "reassure"]["verdict"] == "no better than the faulty model"
+
+
+def test_subject_and_settings_have_columns_of_their_own(frame: pd.DataFrame) -> None:
+    runs = frame[frame["method"] == "arachne"]
+    runs = runs.assign(approach="arachne population=7 + soft_vote nfr_max=0.1", safeguard="soft_vote")
+    text = table.csv(compare(*newest(runs)))
+    line = list(csv.DictReader(io.StringIO(text)))[1]
+    assert (line["subject"], line["settings"]) == ("mnist / lenet5", "population=7 nfr_max=0.1")
 
 
 def test_outcomes_and_what_was_published(lines: Lines) -> None:

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from study.report.comparison import Figure, Row, Subject, compare
+from study.report.comparison import Row, Subject, compare
+from study.report.figures import Figure
 from study.report.properties import Property
 from study.report.selection import newest
 from study.report.tradeoff import FRAME, plot
@@ -21,7 +22,7 @@ def mnist(frame: pd.DataFrame) -> Subject:
 
 def _approach(flips: float, repairs: float) -> Row:
     figures = {"negative_flip_rate": Figure(flips, None, 1), "repair_rate": Figure(repairs, None, 1)}
-    return Row("care", "none", "neuron", 1, (), 0, 0, figures)
+    return Row("care", "care", "none", "neuron", 1, (), 0, 0, figures)
 
 
 def test_one_mark_per_approach_that_has_both_rates(mnist: Subject) -> None:
@@ -80,7 +81,7 @@ def test_no_plot_without_rates(mnist: Subject) -> None:
 
 def test_the_axes_are_what_has_the_role_whatever_its_name(mnist: Subject) -> None:
     figures = {"mended": Figure(0.5, None, 1), "harmed": Figure(0.1, None, 1)}
-    subject = replace(mnist, rows=(Row("care", "none", "neuron", 1, (), 0, 0, figures),))
+    subject = replace(mnist, rows=(Row("care", "care", "none", "neuron", 1, (), 0, 0, figures),))
     mended, harmed = Property("mended", "mended", "rate", role="repaired"), Property("harmed", "harm", role="broken")
     drawn = plot(subject, (harmed, mended))
     assert drawn is not None and (drawn.repaired, drawn.broken) == (mended, harmed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
+import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import torch
 
 from study.config.job import Job
+from study.config.names import PLACES
 from study.problem import faulty
 from study.repair.approach import Approach
 from study.storage import paths
@@ -29,6 +31,9 @@ class Keys:
     data: the items in use; split: which of them are in which split; faulty: the faulty model; repair: the repair; job:
     the whole result and the name it is recorded under; code: fingerprint of the code that trains and repairs, which is
     no part of the others: a reused result of other code is tagged.
+    What the report goes by leaves out the seed and the machine: subject, what is repaired (runs of one subject differ
+    in no more than what follows from their seed); row, the approach and the safeguard with all their settings;
+    measures: of each metric, how it measures, by the name it reports under.
     """
 
     data: str
@@ -37,34 +42,47 @@ class Keys:
     repair: str
     job: str
     code: str
+    subject: str
+    row: str
+    measures: dict[str, str]
 
     @classmethod
     def of(cls, job: Job) -> Keys:
         """The keys of a job whose data is loaded."""
         hardware, checkpoint = job.hardware, job.recipe.checkpoint
         machine = [hardware.accelerator, str(hardware.threads), torch.__version__]  # determines a result bit for bit
-        recipe = dataclasses.asdict(job.recipe) if checkpoint is None else key_of(_hash_of(Path(checkpoint)))
-        faulty_key = key_of(
-            {
-                "data": [job.data.fingerprint, job.data.split_hash],
-                "architecture": job.architecture,
-                "recipe": recipe,
-                "code": faulty.CODE_VERSION,
-                "seed": job.settings.subject.seed,
-                "machine": machine,
-            }
-        )
+        model = {
+            "architecture": job.architecture,
+            "recipe": dataclasses.asdict(job.recipe) if checkpoint is None else key_of(_hash_of(Path(checkpoint))),
+            "code": faulty.CODE_VERSION,
+        }
+        data = [job.data.fingerprint, job.data.split_hash]
+        faulty_key = key_of({**model, "data": data, "seed": job.settings.subject.seed, "machine": machine})
         threat = None if job.data.threat is None else dataclasses.asdict(job.data.threat)
         repair_key = key_of([faulty_key, job.config.get("method"), job.settings.seed, threat, machine])
-        job_key = key_of([job.names.method, repair_key, job.config["safeguard"], job.config["metric"]])
+        subject_key = key_of({**model, "data": _data_of(job), "threat": threat, "seed": job.names.subject_seed})
+        measured = [subject_key, job.config["safeguard"], job.config["metric"]]
         return cls(
             data=job.data.fingerprint,
             split=job.data.split_hash,
             faulty=faulty_key,
             repair=repair_key,
-            job=job_key,
+            job=key_of([job.names.method, repair_key, *measured]),
             code=_code_of(job.approach),
+            subject=subject_key,
+            row=key_of([job.names.method, job.config.get("method"), job.names.safeguard, job.config["safeguard"]]),
+            measures=_measures_of(job),
         )
+
+    def tags(self) -> dict[str, str]:
+        """What the UI and the report group by, and what identifies the data."""
+        return {
+            "data": self.data,
+            "split": self.split,
+            "subject": self.subject,
+            "row": self.row,
+            "measures": json.dumps(self.measures, separators=(",", ":")),
+        }
 
     @property
     def faulty_folder(self) -> Path:
@@ -73,6 +91,28 @@ class Keys:
     @property
     def repair_folder(self) -> Path:
         return paths.cache() / "repairs" / self.repair
+
+
+def _data_of(job: Job) -> list[object]:
+    """What the data set is, whatever the seed draws from it.
+
+    With a limit the items in use follow from the seed: then the place of the data stands for them.
+    """
+    limited = job.data.limit is not None
+    left_out = set(PLACES) - ({"root", "file"} if limited else set())
+    settings = {name: value for name, value in job.config["dataset"].items() if name not in left_out}
+    return [settings, None if limited else job.data.content]
+
+
+def _measures_of(job: Job) -> dict[str, str]:
+    """How each metric measures, by the name it reports under; the size of its batches is no part of it."""
+    metric: dict[str, dict[str, dict[str, object]]] = job.config["metric"]
+    found = {}
+    for group, built in (("comparisons", job.suite.comparisons), ("attacks", job.suite.attacks)):
+        for entry, item in built.items():
+            settings = {name: value for name, value in metric[group][entry].items() if name != "batch_size"}
+            found[item.name] = key_of(settings)[:8]
+    return found
 
 
 def _code_of(approach: Approach | None) -> str:

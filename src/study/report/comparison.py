@@ -5,27 +5,18 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from study.report import figures, ranking
+from study.report.figures import Figure
+from study.report.identity import ROW
+from study.report.naming import distinct, natural, shared
 from study.report.properties import Property, present, union
 from study.report.published import Publication, published
-from study.report.selection import FAULTY, SUBJECT
+from study.report.selection import FAULTY
 
 LEVELS = ("model", "layer", "neuron")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One property of one approach: mean and sample standard deviation over seeds (None for one seed).
-
-    `gain` is the mean improvement relative to the faulty model, as a fraction, positive is better; `protocol` says how
-    it was measured, in one line per way in which it was.
-    """
-
-    mean: float
-    spread: float | None
-    n: int
-    gain: float | None = None
-    best: bool = False
-    protocol: str = ""
+OF_SUBJECT = ("dataset.", "architecture.", "faulty.", "subject.")
+OF_ROW = ("method.", "safeguard.", "metric.")
+"""Groups of settings in which two subjects, or two rows of one, can differ."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +30,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Row:
-    """One approach (with a safeguard, if any) on one subject. Figures are of its `repaired` runs, by property key.
+    """One approach with its settings (and a safeguard, if any) on one subject.
 
-    `not_applicable` says why other properties have no figure, by property key.
+    name: the approach as a reader sees it, unlike every other of its subject; settings: what of it is neither method
+    nor safeguard; figures: of its `repaired` runs, by property key; not_applicable: why other properties have none, by
+    key; seeds: of its runs, in order; verdict: what is to be said where accuracy does not rise.
     """
 
+    name: str
     method: str
     safeguard: str
     level: str
@@ -54,13 +48,9 @@ class Row:
     figures: Mapping[str, Figure]
     published: Publication | None = None
     not_applicable: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The approach as a reader sees it."""
-        if self.method == FAULTY:
-            return "faulty model"
-        return self.method if self.safeguard == "none" else f"{self.method} + {self.safeguard}"
+    settings: str = ""
+    seeds: tuple[str, ...] = ()
+    verdict: str = ""
 
     @property
     def control(self) -> bool:
@@ -81,16 +71,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Subject:
-    """One data set with one architecture: the faulty model and the approaches that tried to repair it."""
+    """One data set with one architecture and one way to its faulty models, and the approaches that repair these."""
 
+    name: str
     dataset: str
     architecture: str
     faulty: Row
     rows: tuple[Row, ...]
 
-    @property
-    def name(self) -> str:
-        return f"{self.dataset} / {self.architecture}"
+    def known(self, properties: Sequence[Property]) -> list[Property]:
+        """Those of the properties that have a figure on this subject, or a reason for not having one."""
+        told = {key for row in (self.faulty, *self.rows) for key in (*row.figures, *row.not_applicable)}
+        return [item for item in properties if item.key in told]
 
 
 @dataclass(frozen=True)
@@ -107,32 +99,48 @@ class Comparison:
 def compare(runs: pd.DataFrame, left_out: int = 0) -> Comparison:
     """Compare the runs that count (one per job, `selection.newest`); `left_out` older ones are only reported."""
     properties = present(runs)
-    subjects = tuple(
-        _subject(str(dataset), str(architecture), group, properties)
-        for (dataset, architecture), group in runs.groupby(SUBJECT)
-    )
+    groups = {(str(key),): group for key, group in runs.groupby("subject")}
+    names = {key: _shortest(group["subject_name"]) for key, group in groups.items()}
+    added = distinct(names, {key: shared(group["params"], OF_SUBJECT) for key, group in groups.items()})
+    subjects = [
+        _subject(", ".join(filter(None, [names[key], added[key]])), group, properties) for key, group in groups.items()
+    ]
     why = _not_applicable(runs)
     nowhere = tuple((item, why[item.key]) for item in union(runs) if item.key in why and item not in properties)
-    return Comparison(properties, subjects, len(runs), left_out, nowhere)
+    ordered = tuple(sorted(subjects, key=lambda subject: natural(subject.name)))
+    return Comparison(properties, ordered, len(runs), left_out, nowhere)
 
 
-def _subject(dataset: str, architecture: str, runs: pd.DataFrame, properties: Sequence[Property]) -> Subject:
+def _subject(name: str, runs: pd.DataFrame, properties: Sequence[Property]) -> Subject:
     approaches = runs[runs["method"] != FAULTY]
-    rows = [
-        _row(str(method), str(safeguard), dataset, group, properties)
-        for (method, safeguard), group in approaches.groupby(["method", "safeguard"])
-    ]
-    rows.sort(key=lambda row: (_depth(row.level), row.method, row.safeguard != "none", row.safeguard))
-    return Subject(dataset, architecture, _faulty(runs, properties), _mark_best(rows, properties))
+    groups = {tuple(map(str, key[1:])): group for key, group in approaches.groupby(ROW)}
+    names = {key: _shortest(group["approach"]) for key, group in groups.items()}
+    added = distinct(names, {key: shared(group["params"], OF_ROW) for key, group in groups.items()})
+    rows = [_row(names[key], added[key], group, properties) for key, group in groups.items()]
+    rows.sort(
+        key=lambda row: (_depth(row.level), row.method, row.safeguard != "none", row.safeguard, natural(row.name))
+    )
+    first = runs.iloc[0]
+    faulty = _faulty(runs, properties)
+    return Subject(name, str(first["dataset"]), str(first["architecture"]), faulty, _mark_best(rows, properties))
+
+
+def _shortest(names: pd.Series) -> str:
+    """Of the names that the runs of one thing have; a value that is the default may have been spelt out in some."""
+    return min(map(str, names), key=lambda name: (len(name), name))
 
 
 def _depth(level: str) -> int:
     return LEVELS.index(level) if level in LEVELS else len(LEVELS)
 
 
-def _row(method: str, safeguard: str, dataset: str, runs: pd.DataFrame, properties: Sequence[Property]) -> Row:
-    repaired = runs[runs["outcome"] == "repaired"]
+def _row(approach: str, added: str, runs: pd.DataFrame, properties: Sequence[Property]) -> Row:
+    repaired, first = runs[runs["outcome"] == "repaired"], runs.iloc[0]
+    method, safeguard = str(first["method"]), str(first["safeguard"])
+    found = {item.key: own for item in properties if (own := figures.repaired(repaired, item)) is not None}
+    accuracy = next((item.key for item in properties if item.role == "accuracy"), "")
     return Row(
+        name=", ".join(filter(None, [approach, added])),
         method=method,
         safeguard=safeguard,
         level=next((str(level) for level in runs["level"] if level), ""),
@@ -140,58 +148,37 @@ def _row(method: str, safeguard: str, dataset: str, runs: pd.DataFrame, properti
         outcomes=_outcomes(runs),
         masked=int(repaired["gradient_masking"].sum()),
         unchanged=int((~repaired["changed"]).sum()),
-        figures={
-            item.key: replace(figure, protocol=_protocol(repaired, item, item.metric))
-            for item in properties
-            if (figure := _figure(repaired, item.metric, item.gain)) is not None
-        },
+        figures=found,
         # A safeguard changes the result, so the figures of the bare approach do not belong beside it.
-        published=published(method, dataset) if safeguard == "none" else None,
+        published=published(method, str(first["dataset_option"])) if safeguard == "none" else None,
         not_applicable=_not_applicable(repaired),
+        settings=" ".join(filter(None, [_settings(approach, method, safeguard), added])),
+        seeds=tuple(sorted(runs["seed"], key=natural)),
+        verdict=ranking.verdict(found.get(accuracy)),
     )
+
+
+def _settings(approach: str, method: str, safeguard: str) -> str:
+    """The settings in the name of an approach."""
+    left = approach.removeprefix(method).replace(f" + {safeguard}", "", 1)
+    return left.strip()
 
 
 def _faulty(runs: pd.DataFrame, properties: Sequence[Property]) -> Row:
-    """The faulty model as it was measured alone, else as the approaches' runs saw it, averaged per seed."""
+    """The faulty model as it was measured alone, else as the approaches' runs saw it."""
     alone = runs[runs["method"] == FAULTY]
-    figures = {}
-    for item in properties:
-        if item.before not in runs:
-            continue
-        source = alone if alone[item.before].notna().any() else runs
-        per_seed = source.groupby("seed")[[item.before]].mean()
-        if (figure := _figure(per_seed, item.before, None)) is not None:
-            figures[item.key] = replace(figure, protocol=_protocol(source, item, item.before))
     return Row(
+        name="faulty model",
         method=FAULTY,
         safeguard="none",
         level="",
-        runs=runs["seed"].nunique(),
+        runs=runs["subject_seed"].nunique(),
         outcomes=(),
         masked=0,
         unchanged=0,
-        figures=figures,
+        figures={item.key: own for item in properties if (own := figures.faulty(runs, item, FAULTY)) is not None},
         not_applicable=_not_applicable(runs if alone.empty else alone),
     )
-
-
-def _figure(runs: pd.DataFrame, metric: str, gain: str | None) -> Figure | None:
-    values = runs[metric].dropna() if metric in runs else pd.Series(dtype=float)
-    if values.empty:
-        return None
-    gains = runs[gain].dropna() if gain in runs else pd.Series(dtype=float)
-    return Figure(
-        mean=float(values.mean()),
-        spread=float(values.std(ddof=1)) if len(values) > 1 else None,
-        n=len(values),
-        gain=None if gains.empty else float(gains.mean()),
-    )
-
-
-def _protocol(runs: pd.DataFrame, item: Property, metric: str) -> str:
-    """How the runs that have the metric say that they measured the property."""
-    stated = [properties.get(item.key) for properties in runs.loc[runs[metric].notna(), "properties"]]
-    return "\n".join(sorted({own.protocol for own in stated if own is not None and own.protocol}))
 
 
 def _not_applicable(runs: pd.DataFrame) -> dict[str, str]:
@@ -216,24 +203,18 @@ def _outcomes(runs: pd.DataFrame) -> tuple[Outcome, ...]:
 
 
 def _mark_best(rows: Sequence[Row], properties: Sequence[Property]) -> tuple[Row, ...]:
-    """Mark the best mean of each column where at least two approaches compete and differ.
+    """Mark the figure that leads each column clearly.
 
     An approach that changed nothing cannot win by breaking nothing, nor one with masked gradients by what they flatter.
     """
     marked = list(rows)
     for item in properties:
-        if item.higher_is_better is None:
-            continue
         rivals = {
-            index: row.figures[item.key].mean
+            index: row.figures[item.key]
             for index, row in enumerate(rows)
             if item.key in row.figures and row.unchanged < row.repaired and not (item.maskable and row.masked)
         }
-        if len(set(rivals.values())) < 2:
-            continue
-        top = max(rivals.values()) if item.higher_is_better else min(rivals.values())
-        for index in (index for index, mean in rivals.items() if mean == top):
-            figures = dict(marked[index].figures)
-            figures[item.key] = replace(figures[item.key], best=True)
-            marked[index] = replace(marked[index], figures=figures)
+        if (index := ranking.best(rivals, item)) is not None:
+            own = {item.key: replace(rivals[index], best=True)}
+            marked[index] = replace(marked[index], figures={**marked[index].figures, **own})
     return tuple(marked)

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from study.report.comparison import Figure
+from study.report.comparison import Row, Subject
+from study.report.figures import Change, Figure
 from study.report.properties import Property, Unit
 
 NOTHING, NOT_APPLICABLE = "\N{EN DASH}", "n/a"
@@ -39,9 +40,26 @@ def duration(seconds: float) -> str:
 
 def gain(fraction: float) -> str:
     """A relative gain in percent with its sign; zero has none."""
-    text = f"{100 * fraction:+.2f}"
-    unsigned = text.lstrip("+-")
-    return f"{unsigned if float(text) == 0 else text} %".replace("-", "\N{MINUS SIGN}")
+    return f"{_signed(100 * fraction)} %"
+
+
+def change(difference: Change, unit: Unit) -> str:
+    """After minus before: of rates in percentage points, of other units relative to before (empty where that is 0)."""
+    if unit == "rate":
+        return _signed(100 * difference.mean)
+    return "" if difference.relative is None else f"{_signed(100 * difference.relative)} %"
+
+
+def improves(difference: Change, item: Property) -> bool | None:
+    """Whether a change is for the better, None where neither direction is or nothing changed."""
+    if item.higher_is_better is None or difference.mean == 0:
+        return None
+    return (difference.mean > 0) is item.higher_is_better
+
+
+def _signed(number: float) -> str:
+    text = f"{number:+.2f}"
+    return (text.lstrip("+-") if float(text) == 0 else text).replace("-", "\N{MINUS SIGN}")
 
 
 def spread(figure: Figure, unit: Unit) -> str:
@@ -77,3 +95,61 @@ def flattered(properties: Sequence[Property]) -> str:
 def not_applicable(item: Property, reason: str) -> str:
     """Why a property has no column, as a sentence."""
     return f"{item.label} is not applicable: {reason}."
+
+
+def starred(subjects: Sequence[Subject]) -> bool:
+    """Whether any figure leads its column clearly."""
+    return any(figure.best for subject in subjects for row in subject.rows for figure in row.figures.values())
+
+
+def star(subjects: Sequence[Subject]) -> str:
+    """What the star means, or why there is none."""
+    rule = "ahead of every other approach by more than the two standard deviations together, over three or more seeds"
+    return f"best of its column: {rule}." if starred(subjects) else f"Nothing is starred: no figure is {rule}."
+
+
+def verdicts(subjects: Sequence[Subject]) -> str:
+    """What the words about accuracy mean, empty where there are none."""
+    if not any(row.verdict for subject in subjects for row in subject.rows):
+        return ""
+    return (
+        "Not clearly better: accuracy rises by no more than the standard deviation of its changes over seeds; worse: "
+        "it falls by more than that, over three or more seeds; no better: neither."
+    )
+
+
+def cautions(subject: Subject, properties: Sequence[Property]) -> list[str]:
+    """Where the rows of a subject cannot be compared as they stand, as sentences."""
+    told = []
+    by_seeds: dict[tuple[str, ...], list[Row]] = {}
+    for row in subject.rows:
+        by_seeds.setdefault(row.seeds, []).append(row)
+    if len(by_seeds) > 1:
+        most = max(by_seeds, key=lambda seeds: (len(by_seeds[seeds]), len(seeds)))
+        others = [
+            f"{row.name} has {_seeds(seeds)}" for seeds, rows in by_seeds.items() if seeds != most for row in rows
+        ]
+        told.append(
+            f"Not all rows have the seeds {_seeds(most)}: {'; '.join(others)}. Means over different seeds are not "
+            "comparable."
+        )
+    mixed = [item.label for item in properties if len(_ways(subject, item)) > 1]
+    if mixed:
+        were = "was" if len(mixed) == 1 else "were"
+        told.append(
+            f"{' and '.join(mixed)} {were} not measured in the same way everywhere: only rows alike are compared."
+        )
+    return told
+
+
+def _ways(subject: Subject, item: Property) -> frozenset[str]:
+    """In how many ways the rows measured a property."""
+    return frozenset[str]().union(*(row.figures[item.key].ways for row in subject.rows if item.key in row.figures))
+
+
+def _seeds(seeds: tuple[str, ...]) -> str:
+    """0, 1, 2 or, where more than three follow each other, 0 to 9."""
+    numbers = [int(seed) for seed in seeds if seed.isdigit()]
+    if len(numbers) == len(seeds) > 3 and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(seeds)

@@ -14,16 +14,17 @@ WORSE = (245, 185, 140)
 def shades(rows: Sequence[Row], item: Property) -> Mapping[str, str]:
     """Colour (`#rrggbb`) of one column's cells by the row's name; rows without the figure have none.
 
-    A property with a gain is coloured by it, around zero; any other by its place between the column's worst and best
-    (times, memory and counts by their logarithm).
+    A property that the faulty model has too is coloured by the change, around zero; any other by its place between the
+    column's worst and best (times, memory and counts by their logarithm).
     """
     if item.higher_is_better is None:
         return {}
+    sign = 1 if item.higher_is_better else -1
     figures = {row.name: row.figures[item.key] for row in rows if item.key in row.figures}
-    gains = {name: figure.gain for name, figure in figures.items() if figure.gain is not None}
-    if gains:
-        largest = max(map(abs, gains.values()))
-        return {name: _diverging(gain / largest if largest else 0.0) for name, gain in gains.items()}
+    changes = {name: sign * figure.change.mean for name, figure in figures.items() if figure.change is not None}
+    if changes:
+        largest = max(map(abs, changes.values()))
+        return {name: _diverging(change / largest if largest else 0.0) for name, change in changes.items()}
     means = {name: _height(figure.mean, item) for name, figure in figures.items()}
     if not means or max(means.values()) == min(means.values()):
         return {}
@@ -37,7 +38,7 @@ def _height(mean: float, item: Property) -> float:
 
 
 def _diverging(score: float) -> str:
-    """Colour of a score in [-1, 1]; the root keeps small gains visible beside one large one."""
+    """Colour of a score in [-1, 1]; the root keeps small changes visible beside one large one."""
     return _mix(WHITE, GOOD if score > 0 else WORSE, math.sqrt(abs(score)))
 
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from study.report import formats, heat
-from study.report.comparison import LEVELS, Comparison, Figure, Row, Subject
+from study.report.comparison import LEVELS, Comparison, Row, Subject
+from study.report.figures import Figure
 from study.report.properties import Property
 from study.report.published import CITATION, LINK
 from study.report.tradeoff import plot
@@ -17,14 +18,16 @@ from study.report.tradeoff import plot
 class Cell:
     """One number of the table as it is written; `sort` is the plain number, empty where there is none.
 
-    `sized` numbers carry a unit each, so their spread goes on a line of its own.
+    `sized` numbers carry a unit each, so their spread goes on a line of its own; `change` is the difference to the
+    faulty model and `better` says whether it is for the better, `gain` the relative one beside a published one.
     """
 
     text: str
     sort: str = ""
     spread: str = ""
+    change: str = ""
+    better: bool | None = None
     gain: str = ""
-    gained: bool = True
     sized: bool = False
     shade: str = ""
     best: bool = False
@@ -52,6 +55,10 @@ def html(comparison: Comparison) -> str:
         plots=[drawn for subject in comparison.subjects if (drawn := plot(subject, comparison.properties))],
         levels=[level for level in LEVELS if any(row.level == level for row in rows)],
         heading=formats.heading,
+        star=formats.star(comparison.subjects),
+        starred=formats.starred(comparison.subjects),
+        verdicts=formats.verdicts(comparison.subjects),
+        cautions={subject.name: formats.cautions(subject, comparison.properties) for subject in comparison.subjects},
         masked=bool(flattered) and any(row.masked for row in rows),
         not_applicable=formats.not_applicable,
         flattered=flattered,
@@ -68,7 +75,7 @@ def _cells(subject: Subject, properties: tuple[Property, ...]) -> Mapping[str, l
     """The cells of each row, by the row's name."""
     colours = {item.key: heat.shades(subject.rows, item) for item in properties}
     return {
-        row.name: [_cell(row, item, colours[item.key].get(row.name, "")) for item in properties]
+        row.name: [_cell(row, item, colours[item.key].get(row.name, "")) for item in subject.known(properties)]
         for row in (subject.faulty, *subject.rows)
     }
 
@@ -88,8 +95,9 @@ def _cell(row: Row, item: Property, shade: str) -> Cell:
         text=formats.value(figure.mean, item.unit),
         sort=repr(figure.mean),
         spread=formats.spread(figure, item.unit),
-        gain="" if figure.gain is None else formats.gain(figure.gain),
-        gained=(figure.gain or 0.0) >= 0,
+        change="" if figure.change is None else formats.change(figure.change, item.unit),
+        better=None if figure.change is None else formats.improves(figure.change, item),
+        gain=formats.gain(figure.gain) if published_gain and figure.gain is not None else "",
         sized=item.unit in ("seconds", "MiB"),
         shade=shade,
         best=figure.best,

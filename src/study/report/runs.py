@@ -1,7 +1,10 @@
 """From the MLflow store to a table of runs: reads, never writes."""
 
+import contextlib
+import json
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from study.errors import UsageError, nearest
+from study.report.identity import identified
 from study.report.properties import reasons, stated
 from study.storage import paths
 from study.storage.sqlite import file_uri, readable
@@ -21,6 +25,7 @@ TAGS = (
     "method",
     "level",
     "dataset",
+    "dataset_option",
     "architecture",
     "seed",
     "safeguard",
@@ -29,6 +34,8 @@ TAGS = (
     "changed",
     "gradient_masking",
     "sweep",
+    "subject",
+    "row",
 )
 PAGE = 1000
 """Runs per request; MLflow's own limit is 50,000."""
@@ -38,10 +45,12 @@ def read(tracking_uri: str, experiment: str) -> pd.DataFrame:
     """All finished and crashed runs of an experiment, newest first.
 
     Returns:
-        One row per run: the TAGS as text (missing ones empty; `changed` and `gradient_masking` as bool), `finished`
-        (False for a crashed run), `ended` (milliseconds since 1970), `properties` and `not_applicable` (what the run
-        states, see `properties.stated` and `properties.reasons`), and one float column per logged metric under its own
-        name (`after/accuracy`; rates in [0, 1], seconds, MiB), NaN where a run lacks it.
+        One row per run: the TAGS as text (missing ones empty; `changed` and `gradient_masking` as bool), those that
+        `identity.identified` completes, `approach`, `subject_name` and `subject_seed` as text, `finished` (False for a
+        crashed run), `ended` (milliseconds since 1970), `params` (settings by dotted name), `measures` (how each
+        property was measured), `properties` and `not_applicable` (what the run states, see `properties.stated` and
+        `properties.reasons`), and one float column per logged metric under its own name (`after/accuracy`; rates in
+        [0, 1], seconds, MiB), NaN where a run lacks it.
 
     Raises:
         UsageError: The store or the experiment is missing, unreadable or empty.
@@ -53,7 +62,7 @@ def read(tracking_uri: str, experiment: str) -> pd.DataFrame:
         raise UsageError(f"experiment {experiment!r} in {tracking_uri} holds no finished run yet: run a job first")
     frame = pd.DataFrame(kept).sort_values("ended", ascending=False, kind="stable", ignore_index=True)
     metrics = [column for column in frame.columns if "/" in column]
-    return frame.astype(dict.fromkeys(metrics, float))
+    return identified(frame.astype(dict.fromkeys(metrics, float)))
 
 
 def local_store() -> str:
@@ -127,8 +136,14 @@ def _row(run: "Run") -> dict[str, object] | None:
         return None
     finished = run.info.status == "FINISHED"
     row: dict[str, object] = {tag: tags.get(tag, "") for tag in TAGS}
+    safeguard = tags.get("safeguard", "none")
     return row | {
-        "safeguard": tags.get("safeguard", "none"),
+        "safeguard": safeguard,
+        "approach": tags.get("approach") or " + ".join([tags["method"], *([] if safeguard == "none" else [safeguard])]),
+        "subject_name": tags.get("subject_name") or f"{tags['dataset']} / {tags.get('architecture', '')}",
+        "subject_seed": tags.get("subject_seed") or tags.get("seed", ""),
+        "params": dict(run.data.params),
+        "measures": _measures(tags),
         "outcome": tags.get("outcome", "repaired") if finished else "crashed",
         "changed": tags.get("changed", "true") == "true",
         "gradient_masking": tags.get("gradient_masking") == "true",
@@ -138,3 +153,10 @@ def _row(run: "Run") -> dict[str, object] | None:
         "ended": run.info.end_time or run.info.start_time,
         **{name: value for name, value in run.data.metrics.items() if "/" in name},
     }
+
+
+def _measures(tags: Mapping[str, str]) -> dict[str, str]:
+    """How a run measured each property, by key; a tag that cannot be read says nothing."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        return {str(key): str(how) for key, how in dict(json.loads(tags["measures"])).items()}
+    return {}

@@ -6,10 +6,8 @@ from dataclasses import dataclass, fields
 import pandas as pd
 
 from study.errors import UsageError, nearest
+from study.report.identity import JOB
 
-SUBJECT = ["dataset", "architecture"]
-IDENTITY = ["method", "dataset", "architecture", "seed", "safeguard"]
-"""Tags that make two runs results of the same job."""
 FAULTY = "none"
 """The tag `method` of a job that measures the faulty model alone."""
 
@@ -37,8 +35,7 @@ def select(runs: pd.DataFrame, filters: Filters) -> pd.DataFrame:
         _refuse_unknown(field.name, accepted, set(runs[field.name]) - {""})
         allowed = chosen[field.name].isin(accepted)
         if field.name == "method":
-            subjects = chosen.loc[allowed, SUBJECT].drop_duplicates()
-            beside = pd.MultiIndex.from_frame(chosen[SUBJECT]).isin(pd.MultiIndex.from_frame(subjects))
+            beside = chosen["subject"].isin(chosen.loc[allowed, "subject"])
             allowed |= (chosen["method"] == FAULTY) & beside
         chosen = chosen[allowed]
     if chosen.empty:
@@ -64,5 +61,5 @@ def newest(runs: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         The runs that count, and how many older finished ones were left out.
     """
     ordered = runs.sort_values(["finished", "ended"], ascending=False, kind="stable")
-    current = ordered.drop_duplicates(IDENTITY)
+    current = ordered.drop_duplicates(JOB)
     return current, int(runs["finished"].sum() - current["finished"].sum())

@@ -7,7 +7,8 @@ from study.report.properties import Property
 
 
 def csv(comparison: Comparison) -> str:
-    """The whole table as text. Per property: mean, std, n, gain, best and what was published; empty where not known."""
+    """The whole table as text. Per property: mean, std, n, difference (after minus before), gain, best and what
+    was published; empty where not known."""
     lines = [
         _line(subject, row, comparison.properties)
         for subject in comparison.subjects
@@ -18,10 +19,12 @@ def csv(comparison: Comparison) -> str:
 
 def _line(subject: Subject, row: Row, properties: tuple[Property, ...]) -> dict[str, object]:
     line: dict[str, object] = {
+        "subject": subject.name,
         "dataset": subject.dataset,
         "architecture": subject.architecture,
         "method": row.method,
         "safeguard": row.safeguard,
+        "settings": row.settings,
         "level": row.level,
         "control": row.control,
         "runs": row.runs,
@@ -29,6 +32,7 @@ def _line(subject: Subject, row: Row, properties: tuple[Property, ...]) -> dict[
         "reason": "; ".join(reason for outcome in row.outcomes for reason in outcome.reasons),
         "gradient_masking": row.masked,
         "unchanged": row.unchanged,
+        "verdict": row.verdict,
         "published_outcome": row.published.outcome if row.published else None,
     }
     for item in properties:
@@ -37,6 +41,7 @@ def _line(subject: Subject, row: Row, properties: tuple[Property, ...]) -> dict[
             f"{item.key}_mean": figure.mean if figure else None,
             f"{item.key}_std": figure.spread if figure else None,
             f"{item.key}_n": figure.n if figure else 0,
+            f"{item.key}_difference": figure.change.mean if figure and figure.change else None,
             f"{item.key}_gain": figure.gain if figure else None,
             f"{item.key}_best": figure.best if figure else False,
             f"{item.key}_published": row.published.figures.get(item.key) if row.published else None,

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from study.report.comparison import Figure, Row, Subject
+from study.report.comparison import Row, Subject
+from study.report.figures import Figure
 from study.report.formats import value
 from study.report.labels import Box, Label, place
 from study.report.properties import Property

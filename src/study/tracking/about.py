@@ -10,7 +10,7 @@ from typing import Any
 from study.metrics.measured import Measured
 from study.repair.run import RepairResult
 from study.runtime.fit import Curve
-from study.tracking.result import Result, flattened
+from study.tracking.result import Origin, Result, flattened
 
 LONGEST_REASON = 400
 """Characters of an exception's message."""
@@ -21,19 +21,24 @@ class About:
     """Known before the job starts.
 
     experiment: MLflow experiment; run_name: name in its table of runs; tags: what the run is grouped by (`method`,
-    `dataset`, `seed`, ...); config: resolved; sweep: the folder of its multirun, empty for a single job; started:
-    seconds since 1970.
+    `dataset`, `seed`, ...), to which the job adds its keys as soon as it knows them, so that a crash has them too;
+    config: resolved; sweep: the folder of its multirun, empty for a single job; started: seconds since 1970.
     """
 
     experiment: str
     run_name: str
-    tags: Mapping[str, str]
+    tags: dict[str, str]
     config: Mapping[str, Any]
     sweep: str
     started: float
 
     def result(
-        self, key: str, ending: Mapping[str, str], measured: Measured | None = None, curves: Mapping[str, Curve] = {}
+        self,
+        key: str,
+        ending: Mapping[str, str],
+        measured: Measured | None = None,
+        curves: Mapping[str, Curve] = {},
+        origin: Origin | None = None,
     ) -> Result:
         """The result of the job, ended now; `ending`: further tags, `outcome` among them; empty tags are left out."""
         measured = measured or Measured()
@@ -49,6 +54,7 @@ class About:
             properties=dict(measured.descriptions),
             not_applicable=dict(measured.not_applicable),
             curves=dict(curves),
+            origin=origin,
             started=self.started,
             ended=time.time(),
         )
