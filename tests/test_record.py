@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,19 @@ def test_a_lost_store_is_rebuilt_once(home, capsys):
     written(home / "multirun" / "forced", "a", started=1_800_000_000)
     assert main([]) == 0
     assert capsys.readouterr().out.startswith("1 recorded, 3 already there")
+
+
+def test_models_come_back_as_second_names_of_the_same_files(home, uri):
+    from mlflow import MlflowClient
+
+    assert main(["--tracking-uri", uri, "--experiment", "models"]) == 0
+
+    client = MlflowClient(uri)
+    found = client.search_logged_models([client.get_experiment_by_name("models").experiment_id])
+    assert sorted(model.model_type for model in found) == ["faulty", "repaired", "repaired", "repaired"]
+    kept = [*home.rglob("repaired.safetensors"), *home.rglob("faulty.safetensors")]
+    weights = [file for model in found for file in Path(model.artifact_location).glob("*.safetensors")]
+    assert len(weights) == 4 and all(any(file.samefile(other) for other in kept) for file in weights)
 
 
 def test_a_damaged_result_does_not_stop_the_others(home, uri, capsys):

@@ -4,8 +4,8 @@ import math
 import pytest
 
 from study.errors import UsageError
-from study.tracking.result import RESULT, Result, flattened
-from tests.tracking.results import PROPERTIES, written
+from study.tracking.result import RESULT, SCHEMA, Result, flattened
+from tests.tracking.results import ORIGIN, PROPERTIES, written
 
 
 def test_a_result_survives_the_file(tmp_path):
@@ -27,22 +27,19 @@ def test_what_metrics_state_survives_the_file_in_its_order(tmp_path):
     assert result.not_applicable == {"aaod": "the data set has no sensitive groups"}
 
 
-def test_a_file_of_the_first_schema_states_nothing(tmp_path):
-    path = written(tmp_path / "job") / RESULT
-    older = json.loads(path.read_text()) | {"schema": 1}
-    del older["properties"], older["not_applicable"]
-    path.write_text(json.dumps(older))
+def test_where_the_faulty_model_lies_survives_the_file(tmp_path):
+    folder = written(tmp_path / "job")
 
-    result = Result.read(tmp_path / "job")
+    origin = Result.read(folder).origin
 
-    assert (result.properties, result.not_applicable) == ({}, {})
-    assert result.metrics["after/accuracy"] == 0.9375
+    assert origin == ORIGIN
+    assert (folder / origin.folder / "faulty.safetensors").is_file()
 
 
 def test_infinity_is_left_out_and_nan_is_kept(tmp_path):
     metrics = Result.read(written(tmp_path / "job")).metrics
 
-    assert metrics.keys() == {"after/accuracy", "after/aaod"}
+    assert metrics.keys() == {"before/accuracy", "after/accuracy", "after/repair_rate", "after/aaod"}
     assert metrics["after/accuracy"] == 0.9375
     assert math.isnan(metrics["after/aaod"])
 
@@ -54,11 +51,14 @@ def test_the_file_is_json_for_any_reader(tmp_path):
     json.loads((written(tmp_path / "job") / RESULT).read_text(), parse_constant=refuse)
 
 
-def test_an_unknown_schema_is_refused(tmp_path):
+@pytest.mark.parametrize("schema", [SCHEMA - 1, SCHEMA + 1])
+def test_another_schema_is_refused(tmp_path, schema):
     path = written(tmp_path / "job") / RESULT
-    path.write_text(path.read_text().replace('"schema": 2', '"schema": 3'))
+    path.write_text(path.read_text().replace(f'"schema": {SCHEMA}', f'"schema": {schema}'))
 
-    with pytest.raises(UsageError, match=r"result.json has schema 3, and this version of study reads schema 2"):
+    with pytest.raises(
+        UsageError, match=rf"result.json has schema {schema}, and this version .* reads schema {SCHEMA}"
+    ):
         Result.read(tmp_path / "job")
 
 
@@ -71,6 +71,17 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, content):
 
     assert "is not a result file" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_how_objects_are_built_is_no_part_of_a_flattened_configuration():
+    built = {
+        "_target_": "study.models.mlp.MLP",
+        "_convert_": "all",
+        "widths": [64],
+        "inner": {"_target_": "torch.nn.ReLU"},
+    }
+
+    assert flattened({"architecture": built, "seed": 0}) == {"architecture.widths": "[64]", "seed": "0"}
 
 
 def test_a_configuration_is_flattened_with_dots():

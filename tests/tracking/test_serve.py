@@ -5,15 +5,17 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from dataclasses import replace
 
 import pytest
 
+from study.tracking import serve
 from study.tracking.result import Result
-from study.tracking.serve import _views, free_port, main
+from study.tracking.serve import _invite, _views, free_port, has_browser, main
 from study.tracking.store import Store
-from study.tracking.view import views
+from study.tracking.view import link, views
 from tests.tracking.results import PROPERTIES, written
 
 
@@ -51,6 +53,38 @@ def test_a_port_in_use_is_passed_over():
         assert free_port() > first
 
 
+@pytest.mark.parametrize(
+    ("allowed", "there", "opens", "said"),
+    [
+        (True, True, True, "Your browser opens the first of them"),
+        (True, True, False, "leads to the first"),
+        (True, False, True, "leads to the first"),
+        (False, True, True, "leads to the first"),
+    ],
+)
+def test_the_browser_opens_at_the_view_where_there_is_one(monkeypatch, capsys, allowed, there, opens, said):
+    opened = []
+    monkeypatch.setattr(serve, "has_browser", lambda: there)
+    monkeypatch.setattr(serve.webbrowser, "open", lambda address: bool(opened.append(address) or opens))
+
+    _invite("http://127.0.0.1:5000", "1", browser=allowed)
+
+    assert opened == [link("http://127.0.0.1:5000", "1", "by_approach")] * (allowed and there)
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("display", "terminal", "expected"), [(":0", True, True), (":0", False, False), ("", True, False)]
+)
+def test_a_browser_needs_a_terminal_and_a_display(monkeypatch, display, terminal, expected):
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
+
+    assert has_browser() is expected
+
+
 @pytest.mark.slow
 def test_the_ui_answers_on_loopback_and_stops_on_ctrl_c(tmp_path):
     Store(uri=f"sqlite:///{tmp_path}/mlruns/mlflow.db").write(written(tmp_path / "multirun" / "job"))
@@ -65,7 +99,7 @@ def test_the_ui_answers_on_loopback_and_stops_on_ctrl_c(tmp_path):
         printed = ""
         while "Ctrl-C" not in printed and (line := server.stdout.readline()):
             printed += line
-        address = re.findall(r"by method.*(http://127\.0\.0\.1:\d+)/#/experiments/1/runs\?", printed)[0]
+        address = re.findall(r"by approach.*(http://127\.0\.0\.1:\d+)/#/experiments/1/runs\?", printed)[0]
         body = json.dumps({"experiment_ids": ["1"]}).encode()
         request = urllib.request.Request(
             f"{address}/api/2.0/mlflow/runs/search", body, {"Content-Type": "application/json"}
@@ -73,6 +107,14 @@ def test_the_ui_answers_on_loopback_and_stops_on_ctrl_c(tmp_path):
         with urllib.request.urlopen(request) as answer:
             (run,) = json.load(answer)["runs"]
         assert run["info"]["run_name"] == "arachne digits k0"
+        with urllib.request.urlopen(address) as answer:
+            page = answer.read().decode()
+        assert link("", "1", "by_approach").removeprefix("/") in page
+        script = re.findall(r'src="(static-files/[^"]+)"', page)[0]
+        assert urllib.request.urlopen(f"{address}/{script}").status == 200
+        foreign = urllib.request.Request(address, headers={"Host": "elsewhere.example"})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(foreign)
     finally:
         server.send_signal(signal.SIGINT)
         assert server.wait(20) == 0

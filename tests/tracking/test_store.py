@@ -12,9 +12,12 @@ import pytest
 
 from study.errors import UsageError
 from study.metrics.description import Description
-from study.tracking.run import stated
+from study.tracking.recorded import repaired_of
+from study.tracking.result import Result
+from study.tracking.run import rounded, stated
 from study.tracking.serve import free_port
 from study.tracking.store import Store, import_mlflow
+from study.tracking.summary import sentence
 from tests.tracking.results import PROPERTIES, written
 
 
@@ -29,6 +32,14 @@ def runs(store):
 
     client = MlflowClient(store.uri)
     return client.search_runs([client.get_experiment_by_name(store.experiment).experiment_id])
+
+
+def models(store):
+    """Every logged model of the store's experiment that was not deleted."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(store.uri)
+    return client.search_logged_models([client.get_experiment_by_name(store.experiment).experiment_id])
 
 
 def test_everything_of_a_result_is_in_the_run(store, tmp_path):
@@ -48,6 +59,7 @@ def test_everything_of_a_result_is_in_the_run(store, tmp_path):
     assert (tags["key"], tags["method"], tags["outcome"]) == ("k0", "arachne", "repaired")
     assert tags["mlflow.source.git.commit"] == "0123abc"
     assert {"mlflow.user", "mlflow.source.name", "run_type"} <= tags.keys()
+    assert tags["mlflow.note.content"] == sentence(Result.read(tmp_path / "job"))
     assert json.loads(tags["metric.accuracy"]) == {
         "place": 0, "label": "accuracy", "unit": "rate", "higher_is_better": True, "role": "accuracy"
     }  # fmt: skip
@@ -55,9 +67,9 @@ def test_everything_of_a_result_is_in_the_run(store, tmp_path):
     assert json.loads(tags["not_applicable"]) == {"aaod": "the data set has no sensitive groups"}
     assert stated(tags) == {name: text for name, text in PROPERTIES.items() if name != "aaod"}
     history = client.get_metric_history(run_id, "repair/fitness")
-    assert sorted((point.step, point.value) for point in history) == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
-    assert {entry.path for entry in client.list_artifacts(run_id)} == {"config.yaml", "repaired"}
-    assert (store.artifacts / run_id / "artifacts" / "repaired" / "model.json").read_text() == "{}"
+    assert sorted((point.step, point.value) for point in history) == [(0, 1.0), (1, 0.5), (2, 0.333333)]
+    assert {entry.path for entry in client.list_artifacts(run_id)} == {"config.yaml"}
+    assert (store.artifacts / run_id / "artifacts" / "config.yaml").read_text() == "seed: 0\n"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +79,14 @@ def test_a_statement_that_cannot_be_read_is_passed_over(text):
     good = {"metric.churn": '{"place":1,"label":"churn"}'}
 
     assert stated({**good, "metric.broken": text, "not_applicable": text[:1]}) == {"churn": Description(label="churn")}
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [(5 / 7, 0.714286), (1234567.0, 1234567.0), (12345.678, 12345.7), (-1e-9 / 3, -3.33333e-10), (0.0, 0.0)],
+)
+def test_metrics_are_rounded_to_six_digits_and_whole_numbers_are_exact(value, seen):
+    assert rounded(value) == seen
 
 
 def test_a_long_curve_arrives_whole(store, tmp_path):
@@ -122,22 +142,27 @@ def test_a_write_that_breaks_off_leaves_no_run(store, tmp_path, monkeypatch):
     folder = written(tmp_path / "job")
     with monkeypatch.context() as patch:
         patch.setattr(
-            MlflowClient, "log_artifacts", lambda *_: (_ for _ in ()).throw(OSError("No space left on device"))
+            MlflowClient, "log_batch", lambda *_, **__: (_ for _ in ()).throw(OSError("No space left on device"))
         )
         with pytest.raises(UsageError, match=r"could not be recorded in .*: No space left on device"):
             store.write(folder)
     assert runs(store) == []
+    assert [model.model_type for model in models(store)] == ["faulty"]
     assert not store.finished("k0")
 
     store.write(folder)
 
     assert [run.info.status for run in runs(store)] == ["FINISHED"]
+    assert sorted(model.model_type for model in models(store)) == ["faulty", "repaired"]
 
 
-def test_what_a_killed_write_left_is_replaced(store, tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", ["set_terminated", "finalize_logged_model"])
+def test_what_a_killed_write_left_is_replaced(uri, request, step, tmp_path, monkeypatch):
     from mlflow import MlflowClient
 
-    with monkeypatch.context() as patch:  # a kill leaves the run RUNNING: nothing is set, nothing is deleted
+    store = Store(uri=uri, experiment=request.node.name)
+    with monkeypatch.context() as patch:  # a kill leaves the run RUNNING and a model PENDING: nothing is set or deleted
+        patch.setattr(MlflowClient, step, lambda *_: None)
         patch.setattr(MlflowClient, "set_terminated", lambda *_: None)
         killed = store.write(written(tmp_path / "killed", started=1000))
     assert not store.finished("k0")
@@ -147,6 +172,8 @@ def test_what_a_killed_write_left_is_replaced(store, tmp_path, monkeypatch):
 
     assert [(run.info.run_id, run.info.status) for run in runs(store)] == [(whole, "FINISHED")]
     assert whole != killed
+    assert sorted(model.model_type for model in models(store)) == ["faulty", "repaired"]
+    assert {model.status.value for model in models(store)} == {"READY"}
 
 
 def test_a_moved_store_says_so_and_is_put_right(uri, tmp_path):
@@ -169,7 +196,9 @@ def test_a_moved_store_says_so_and_is_put_right(uri, tmp_path):
 
     moved.check()
     assert not moved.relocate()
-    assert {entry.path for entry in MlflowClient(moved.uri).list_artifacts(run_id)} == {"config.yaml", "repaired"}
+    client = MlflowClient(moved.uri)
+    assert {entry.path for entry in client.list_artifacts(run_id)} == {"config.yaml"}
+    assert all(client.list_logged_model_artifacts(model.model_id) for model in models(moved))
     moved.write(written(tmp_path / "third", "k2"))
     assert not old.exists()
 
@@ -266,7 +295,15 @@ def test_a_server_takes_a_result_with_its_artifacts_once(server, tmp_path):
 
     client = MlflowClient(server)
     assert client.get_run(run_id).data.metrics["after/accuracy"] == 0.9375
-    assert {entry.path for entry in client.list_artifacts(run_id)} == {"config.yaml", "repaired"}
+    assert {entry.path for entry in client.list_artifacts(run_id)} == {"config.yaml"}
+    found = {model.model_type: model.model_id for model in models(store)}
+    files = {kind: {file.path for file in client.list_logged_model_artifacts(found[kind])} for kind in found}
+    assert files == {
+        "faulty": {"faulty.safetensors", "model.json", "training.json"},
+        "repaired": {"repaired.safetensors", "model.json"},
+    }
+    assert [model.model_id for model in client.get_run(run_id).inputs.model_inputs] == [found["faulty"]]
+    assert (repaired_of(run_id, store) / "repaired.safetensors").read_bytes() == b"repaired k0"
     assert Path(client.download_artifacts(run_id, "config.yaml", str(tmp_path))).read_text() == "seed: 0\n"
     assert store.finished("k0") and store.recorded() == {("k0", 1_700_000_000_250)}
     assert Store(uri=server).write(job) == run_id
@@ -297,7 +334,8 @@ def test_processes_that_share_a_fresh_store_lose_nothing(tmp_path, processes, jo
     found = runs(store)
     assert {run.data.tags["key"] for run in found} == {f"{p}-{j}" for p in range(processes) for j in range(jobs)}
     assert len(found) == processes * jobs
-    assert {len(run.data.metrics) for run in found} == {3}
+    assert {len(run.data.metrics) for run in found} == {5}
+    assert sorted(model.model_type for model in models(store)) == ["faulty"] + ["repaired"] * processes * jobs
     assert all((store.artifacts / run.info.run_id / "artifacts" / "config.yaml").is_file() for run in found)
 
 

@@ -9,7 +9,7 @@ from tests.tracking.results import PROPERTIES, written
 APPLICABLE = {name: text for name, text in PROPERTIES.items() if name != "aaod"}
 
 
-def _columns(ready, name="by_method"):
+def _columns(ready, name="by_approach"):
     return json.loads(ready[f"{PREFIX}{name}"])["selectedColumns"]
 
 
@@ -40,11 +40,11 @@ def test_a_result_that_states_more_extends_the_views(uri, tmp_path):
 
 
 def test_outcome_comes_before_the_metrics_and_groups_are_averaged():
-    state = json.loads(views(PROPERTIES)[f"{PREFIX}by_method"])
+    state = json.loads(views(PROPERTIES)[f"{PREFIX}by_approach"])
 
     assert state["selectedColumns"][0] == "tags.`outcome`"
     assert state["groupBy"]["aggregateFunction"] == "average"
-    assert [key["groupByData"] for key in state["groupBy"]["groupByKeys"]] == ["method", "dataset"]
+    assert [key["groupByData"] for key in state["groupBy"]["groupByKeys"]] == ["approach", "subject_name"]
 
 
 def test_columns_follow_from_the_descriptions():
@@ -74,7 +74,7 @@ def test_views_are_extended_and_never_cut():
 
 
 def test_links_open_the_views_without_a_click():
-    table = "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=by_method"
+    table = "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=by_approach"
 
-    assert link("http://127.0.0.1:5000", "1", "by_method") == table
-    assert link("http://127.0.0.1:5000", "1", "by_method", charts=True) == f"{table}&compareRunsMode=CHART"
+    assert link("http://127.0.0.1:5000", "1", "by_approach") == table
+    assert link("http://127.0.0.1:5000", "1", "by_approach", charts=True) == f"{table}&compareRunsMode=CHART"

@@ -6,12 +6,11 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow
 import torch
@@ -20,24 +19,33 @@ from pyarrow import parquet
 from torch import Tensor
 
 from study.data.module import DataModule
-from study.storage.files import new_folder
-from study.storage.models import save_model
+from study.storage.files import linked, new_folder
+from study.storage.models import INPUTS, MODEL_FILES, WEIGHTS, save_model
 from study.tracking.finding import Finding
-from study.tracking.pictures import confusion, gallery
+from study.tracking.pictures import pictures_of
+from study.tracking.result import ARTIFACTS, REPAIRED
 
-REPAIRED = "repaired"
-"""Folder of the measured model."""
-PACKAGES = ("study", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core", "mlflow", "numpy")
+PACKAGES = (
+    "repair-study",
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "torchmetrics",
+    "hydra-core",
+    "mlflow",
+    "numpy",
+)
 
 
 def write_artifacts(
-    folder: Path, data: DataModule, finding: Finding, papers: Mapping[str, Any], pictures: Path
+    folder: Path, data: DataModule, finding: Finding, papers: Mapping[str, Any], repair: Path, *, stored: bool
 ) -> None:
     """Fill a job's artifact folder; it takes its name when it is complete.
 
     Args:
         papers: values to write down, by the name of a .yaml or .json file: the configuration, the keys.
-        pictures: folder of those that the approach drew; it may be missing.
+        repair: folder of the repair with the pictures that the approach drew; it may be missing.
+        stored: whether the measured model lies there already; it then gets a second name, not a second copy.
     """
     with new_folder(folder) as new:
         for name, values in {**papers, "environment.json": environment()}.items():
@@ -45,12 +53,42 @@ def write_artifacts(
             (new / name).write_text(plain)
         if finding.model is not None:
             (new / REPAIRED).mkdir()
-            save_model(finding.model, new / REPAIRED)
-            for picture in pictures.glob("*.png"):
-                shutil.copyfile(picture, new / picture.name)
+            if stored:
+                for name in MODEL_FILES:
+                    linked(repair / name, new / REPAIRED / name)
+            else:
+                save_model(finding.model, new / REPAIRED)
+            (new / REPAIRED / INPUTS).write_text(json.dumps(_inputs(data), indent=2))
+            for picture in repair.glob("*.png"):
+                linked(picture, new / picture.name)
         if finding.before is not None and finding.after is not None:
             _write_predictions(new / "predictions.parquet", data, finding.before, finding.after)
-            _draw(new, data, finding.before.argmax(1).cpu(), finding.after.argmax(1).cpu())
+            for name, content in pictures_of(data, finding.before, finding.after).items():
+                (new / f"{name}.png").write_bytes(content)
+
+
+def _inputs(data: DataModule) -> dict[str, Any]:
+    """What the model takes and answers, for whoever uses it elsewhere."""
+    return {
+        "kind": data.kind,
+        "shape": list(data.input_shape),
+        "bounds": list(data.bounds),
+        "classes": data.class_names,
+    }
+
+
+def left_behind(folder: Path, finding: Finding) -> str:
+    """One line that names a job's folder and the repaired weights in it."""
+    weights = folder / ARTIFACTS / REPAIRED / WEIGHTS
+    if finding.model is None or not weights.exists():
+        return f"results: {_short(folder)}"
+    return f"repaired weights: {_short(weights)}"
+
+
+def _short(path: Path) -> Path:
+    """Relative to the current folder where it lies in there."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def environment() -> dict[str, Any]:
@@ -103,22 +141,3 @@ def _column(values: Tensor) -> pyarrow.Array:
     """A tensor [N] of int64 or float32, as it lies in memory: pyarrow's conversion would import pandas, for 0.4 s."""
     kind = {torch.int64: pyarrow.int64(), torch.float32: pyarrow.float32()}[values.dtype]
     return pyarrow.Array.from_buffers(kind, len(values), [None, pyarrow.py_buffer(values.cpu().contiguous().numpy())])
-
-
-def _draw(folder: Path, data: DataModule, before: Tensor, after: Tensor) -> None:
-    """Confusion matrices, and for images a gallery of the inputs whose answer became right or wrong."""
-    test = data.splits["test"]
-    labels, names = test.labels.cpu(), data.class_names
-    (folder / "confusion.png").write_bytes(confusion(before, after, labels, names))
-    if data.kind != "image":
-        return
-    changed: dict[Literal["fixed", "broken"], Tensor] = {
-        "fixed": (before != labels) & (after == labels),
-        "broken": (before == labels) & (after != labels),
-    }
-    for which, chosen in changed.items():
-        places = chosen.nonzero().flatten()
-        if len(places):
-            inputs = test.fetch(places).inputs.cpu()
-            picture = gallery(inputs, labels[places], before[places], after[places], names, which=which)
-            (folder / f"{which}.png").write_bytes(picture)

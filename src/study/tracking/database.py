@@ -1,6 +1,7 @@
 """What is asked of MLflow's sqlite database without importing MLflow, which takes a second.
 
-The three tables read here (experiments, runs, tags) have kept their columns since MLflow 1; only `relocate` writes.
+The three tables read here (experiments, runs, tags) have kept their columns since MLflow 1; only `relocate` writes,
+to logged_models of MLflow 3 as well.
 """
 
 import sqlite3
@@ -57,13 +58,14 @@ def tags(database: Path, experiment: str) -> list[dict[str, str]]:
 
 
 def relocate(database: Path, old: str, new: str) -> None:
-    """Point all experiments and runs whose artifacts were under `old` to `new`: the folder was moved."""
+    """Point all experiments, runs and models whose artifacts were under `old` to `new`: the folder was moved."""
     with closing(sqlite3.connect(database, timeout=BUSY_SECONDS)) as connection, connection:
         connection.execute("UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (new, old))
-        connection.execute(
-            "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE substr(artifact_uri, 1, ?) = ?",
-            (new, len(old) + 1, len(old) + 1, f"{old}/"),
-        )
+        for table, column in (("runs", "artifact_uri"), ("logged_models", "artifact_location")):
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                (new, len(old) + 1, len(old) + 1, f"{old}/"),
+            )
 
 
 def _rows(database: Path, query: str, *values: str) -> list[tuple[object, ...]]:

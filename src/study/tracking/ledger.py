@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from study.errors import UsageError
 from study.storage.files import write_atomically
 from study.storage.paths import cache
-from study.tracking.result import RESULT, Result
+from study.tracking.result import Result
 from study.tracking.store import Store
 
 
@@ -17,11 +18,14 @@ def enter(key: str, folder: Path) -> None:
 
 
 def folder_of(key: str) -> Path | None:
-    """The folder of a finished job's result, None if there is none."""
+    """The folder of a finished job's result, None if there is none that can be read (it may be of an older version)."""
     if not _entry(key).exists():
         return None
     folder = Path(json.loads(_entry(key).read_text())["folder"])
-    return folder if (folder / RESULT).exists() and Result.read(folder).status == "FINISHED" else None
+    try:
+        return folder if Result.read(folder).status == "FINISHED" else None
+    except (FileNotFoundError, UsageError):
+        return None
 
 
 def finished(key: str, store: Store) -> str:

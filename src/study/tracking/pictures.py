@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from study.data.module import DataModule
+
 INK, PAPER, GREY = "#1a1a1a", "#ffffff", "#6b6b6b"
 RIGHT, WRONG = (33, 113, 181), (203, 24, 29)
 """Colours of the diagonal and of the errors, each fading to white."""
@@ -24,6 +26,31 @@ NUMBERED = 30
 """Classes up to which each cell carries its number; beyond that the pattern is all that can be seen."""
 THUMBNAIL, COLUMNS, CAPTION = 112, 6, 40
 TITLES = {"fixed": "fixed (wrong before, right after)", "broken": "newly broken (right before, wrong after)"}
+
+
+def pictures_of(data: DataModule, before: Tensor, after: Tensor) -> dict[str, bytes]:
+    """PNGs of two models' answers on the test split, by name: `confusion`, and for images `fixed` and `broken`.
+
+    Args:
+        data: Loaded.
+        before, after: Logits [N, C].
+    """
+    test = data.splits["test"]
+    labels, names = test.labels.cpu(), data.class_names
+    old, new = before.argmax(1).cpu(), after.argmax(1).cpu()
+    drawn = {"confusion": confusion(old, new, labels, names)}
+    if data.kind != "image":
+        return drawn
+    changed: dict[Literal["fixed", "broken"], Tensor] = {
+        "fixed": (old != labels) & (new == labels),
+        "broken": (old == labels) & (new != labels),
+    }
+    for which, chosen in changed.items():
+        places = chosen.nonzero().flatten()
+        if len(places):
+            inputs = test.fetch(places).inputs.cpu()
+            drawn[which] = gallery(inputs, labels[places], old[places], new[places], names, which=which)
+    return drawn
 
 
 def confusion(before: Tensor, after: Tensor, target: Tensor, class_names: Sequence[str]) -> bytes:

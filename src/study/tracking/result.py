@@ -13,12 +13,33 @@ from study.errors import UsageError
 from study.metrics.description import Description
 from study.storage.files import write_atomically
 
-SCHEMA = 2
-"""2: `properties` and `not_applicable`; files of schema 1 are read as if nothing were stated there."""
-RESULT, ARTIFACTS = "result.json", "artifacts"
+SCHEMA = 3
+"""Of the files that are written and read; it is raised when a field is added or means something else."""
+RESULT, ARTIFACTS, REPAIRED = "result.json", "artifacts", "repaired"
+"""The result file; the folder of what else a job leaves; in it, that of the repaired model."""
 
 Curve = list[tuple[int, float]]
 """Points (step, value)."""
+HYDRA_ONLY = ("_target_", "_convert_", "_recursive_")
+"""Keys of a configuration that say how to build an object, not what was chosen."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Origin:
+    """What a job started from.
+
+    Attributes:
+        faulty: Key of the faulty model.
+        folder: Where its files lie, relative to the job's folder; empty where they are a checkpoint of the user's own,
+            or where the job needed none. They may be gone since.
+        checkpoint: SHA-256 of the user's checkpoint, else empty.
+        items: Number of items in each split.
+    """
+
+    faulty: str
+    folder: str = ""
+    checkpoint: str = ""
+    items: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True, config=ConfigDict(ser_json_inf_nan="strings", extra="forbid"))
@@ -36,6 +57,7 @@ class Result:
             any other metric under its whole name (`time/repair`); in the order in which they are to be shown.
         not_applicable: By the same names, why a metric has no value.
         curves: What the stages logged, per name the points (step, value).
+        origin: What it started from, None where an exception came before that was known.
         started, ended: Seconds since 1970.
     """
 
@@ -51,6 +73,7 @@ class Result:
     ended: float
     properties: dict[str, Description] = field(default_factory=dict)
     not_applicable: dict[str, str] = field(default_factory=dict)
+    origin: Origin | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -70,7 +93,7 @@ class Result:
 
         Raises:
             FileNotFoundError: The job has not ended.
-            UsageError: The file is damaged or of a later version.
+            UsageError: The file is damaged or of another version.
         """
         path = folder / RESULT
         try:
@@ -79,7 +102,7 @@ class Result:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise UsageError(f"{path} is not a result file: {place + ': ' if place else ''}{first['msg']}") from error
-        if result.schema not in range(1, SCHEMA + 1):
+        if result.schema != SCHEMA:
             raise UsageError(f"{path} has schema {result.schema}, and this version of study reads schema {SCHEMA}")
         return result
 
@@ -88,8 +111,10 @@ _ADAPTER = TypeAdapter(Result)
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """A nested configuration as text by dotted name; lists stay whole."""
+    """What was chosen in a nested configuration, as text by dotted name; lists stay whole."""
     flat: dict[str, str] = {}
     for name, value in values.items():
+        if name in HYDRA_ONLY:
+            continue
         flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": str(value)}
     return flat

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import webbrowser
 from collections.abc import Mapping, Sequence
 from types import FrameType
 
@@ -16,17 +17,19 @@ from study.errors import UsageError
 from study.metrics.description import Description
 from study.storage import paths
 from study.tracking import database
+from study.tracking.front import HOST
 from study.tracking.run import stated
 from study.tracking.store import Store
 from study.tracking.view import link, views
 
-HOST = "127.0.0.1"
+START = "by_approach"
+"""The view that the bare address leads to."""
 FIRST_PORT, TRIED_PORTS = 5000, 50
 START_SECONDS = 120
-"""How long the server may take to answer; some five seconds on an idle machine."""
+"""How long the server may take to answer; some seconds on an idle machine."""
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # otherwise 10 processes and 2.4 GB instead of 2 and 0.5
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # otherwise ten processes and 2.4 GB
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 
@@ -42,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if sentence := store.moved():
         print(f"Pictures and models will be missing: {sentence}")
-    return _serve(command, address, found, _views(store))
+    return _serve(command, address, found, _views(store), browser=options.browser)
 
 
 def _prepare(store: Store, port: int | None) -> tuple[list[str], str, str]:
@@ -59,9 +62,8 @@ def _prepare(store: Store, port: int | None) -> tuple[list[str], str, str]:
     chosen = free_port() if port is None else port
     if port is not None and not _is_free(port):
         raise UsageError(f"--port {port} is taken: leave it out to get the next free one")
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", HOST, "--port", str(chosen)]
-    command += ["--backend-store-uri", store.uri, "--default-artifact-root", str(store.artifacts)]
-    command += ["--uvicorn-opts", "--log-level warning"]
+    start = link("", found, START).removeprefix("/")
+    command = [sys.executable, "-m", "study.tracking.front", store.uri, str(store.artifacts), str(chosen), start]
     return command, f"http://{HOST}:{chosen}", found
 
 
@@ -74,8 +76,8 @@ def _views(store: Store) -> dict[str, str]:
     return views(properties) if properties else {}
 
 
-def _serve(command: list[str], address: str, experiment: str, ready: Mapping[str, str]) -> int:
-    """Run the server until it ends, or until Ctrl-C or SIGTERM, which stop it with all its workers."""
+def _serve(command: list[str], address: str, experiment: str, ready: Mapping[str, str], *, browser: bool) -> int:
+    """Run the server until it ends, or until Ctrl-C or SIGTERM, which stop it."""
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored where a shell starts this in the background
         signal.signal(number, _interrupt)
     log = paths.mlruns() / "server.log"
@@ -89,15 +91,31 @@ def _serve(command: list[str], address: str, experiment: str, ready: Mapping[str
             print(f"MLflow's server did not start: {log} says why", file=sys.stderr)
             return 1
         _write_views(address, experiment, ready)
-        print(f"  by method, averaged over seeds: {link(address, experiment, 'by_method')}")
-        print(f"  the same as charts:             {link(address, experiment, 'by_method', charts=True)}")
-        print(f"  every run:                      {link(address, experiment, 'runs')}")
-        print("Ctrl-C stops it.", flush=True)
+        _invite(address, experiment, browser=browser)
         return server.wait()
     except KeyboardInterrupt:
         return 0
     finally:
         _stop(server)
+
+
+def _invite(address: str, experiment: str, *, browser: bool) -> None:
+    """Say where the views are, and open the first of them in the user's browser if there is one."""
+    start = link(address, experiment, START)
+    print(f"  by approach, averaged over seeds: {start}")
+    print(f"  the same as charts:               {link(address, experiment, START, charts=True)}")
+    print(f"  every run:                        {link(address, experiment, 'runs')}")
+    if browser and has_browser() and webbrowser.open(start):
+        print("Your browser opens the first of them (--no-browser: it stays closed).")
+    else:
+        print(f"Open one of them in a browser; {address} leads to the first.")
+    print("Ctrl-C stops it.", flush=True)
+
+
+def has_browser() -> bool:
+    """Whether somebody sits at this machine: a terminal to read from, and a display."""
+    display = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return bool(display) and sys.stdout.isatty()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -168,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=int, metavar="NUMBER", help=f"default: {FIRST_PORT} or the next free one")
     parser.add_argument("--experiment", metavar="NAME", default="study", help="MLflow experiment (default: study)")
+    parser.add_argument("--no-browser", dest="browser", action="store_false", help="print the addresses alone")
     return parser
 
 

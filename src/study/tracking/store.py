@@ -23,8 +23,9 @@ from study.errors import UsageError
 from study.storage import paths
 from study.storage.files import locked
 from study.tracking import database
-from study.tracking.result import ARTIFACTS, Result
-from study.tracking.run import milliseconds, stated, statements, write_run
+from study.tracking.result import Result
+from study.tracking.run import delete_run, milliseconds, stated, statements, write_run
+from study.tracking.target import Target
 from study.tracking.view import shows_more, views
 
 if TYPE_CHECKING:
@@ -120,9 +121,8 @@ class Store:
             if sentence := self.moved():
                 raise UsageError(sentence)
             try:
-                experiment_id = self._experiment_id(result)
-                older = self._older(experiment_id, result, force)
-                return older or write_run(self._client, experiment_id, result, folder / ARTIFACTS)
+                target = Target(self._client, self._experiment_id(result), local=self.database is not None)
+                return self._older(target, result, force) or write_run(target, result, folder)
             except (MlflowException, OSError) as error:
                 first_line = str(error).splitlines()[0]
                 raise UsageError(f"{folder} could not be recorded in {self.uri}: {first_line}") from error
@@ -161,12 +161,12 @@ class Store:
                 self._client.set_experiment_tag(found.experiment_id, name, value)
         return str(found.experiment_id)
 
-    def _older(self, experiment_id: str, result: Result, force: bool) -> str | None:
+    def _older(self, target: Target, result: Result, force: bool) -> str | None:
         """The run that holds this result already; remains of a write that was killed are deleted."""
-        for run in self._client.search_runs([experiment_id], f"tags.key = '{result.key}'"):
+        for run in self._client.search_runs([target.experiment_id], f"tags.key = '{result.key}'"):
             status, same_job = run.info.status, run.info.start_time == milliseconds(result.started)
-            if status == "RUNNING" and (same_job or self.database):  # under our lock nobody else is writing it
-                self._client.delete_run(run.info.run_id)
+            if status == "RUNNING" and (same_job or target.local):  # under our lock nobody else is writing it
+                delete_run(target, run.info.run_id)
             elif same_job or (status == result.status == "FINISHED" and not force):
                 return str(run.info.run_id)
         return None

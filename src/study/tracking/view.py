@@ -12,6 +12,8 @@ from study.metrics.description import Description
 
 PREFIX = "mlflow.sharedViewState."
 RUN_NAME, CREATED = "attributes.`Run Name`", "runDateAndNestInfo"
+GROUPS = ("approach", "subject_name")
+"""Tags that tell what is repaired and how with all that the command line changed, so that only seeds are averaged."""
 OUTCOME, OUTCOME_WIDTH = "tags.`outcome`", 92
 LETTER, PADDING = 6.6, 12
 """Pixels of a letter of a column's name, and beside the name."""
@@ -20,7 +22,7 @@ LEADING, OTHERS = (90, 116), (90, 215)
 
 
 def views(properties: Mapping[str, Description]) -> dict[str, str]:
-    """Tags of an experiment that hold two views of these metrics: `by_method`, averaged over seeds, and `runs`.
+    """Tags of an experiment that hold two views of these metrics: `by_approach`, averaged over seeds, and `runs`.
 
     Metrics with a role in the trade-off come first, then the gain in accuracy, then the others.
     """
@@ -33,7 +35,7 @@ def views(properties: Mapping[str, Description]) -> dict[str, str]:
     repaired = [_column(_after(name)) for name, text in shown.items() if text.role == "repaired"]
     order = next(iter([*repaired, *widths]), "attributes.start_time")
     columns = {OUTCOME: OUTCOME_WIDTH, **widths}
-    groups: dict[str, tuple[str, ...]] = {"by_method": ("method", "dataset"), "runs": ()}
+    groups: dict[str, tuple[str, ...]] = {"by_approach": GROUPS, "runs": ()}
     return {f"{PREFIX}{name}": _view(columns, order, group_by) for name, group_by in groups.items()}
 
 
@@ -75,7 +77,7 @@ def _view(columns: Mapping[str, int], order: str, group_by: tuple[str, ...]) -> 
         "modelVersionFilter": "All Runs",
         "selectedColumns": list(columns),
         "columnOrder": [RUN_NAME, CREATED, *columns],
-        "columnWidths": {RUN_NAME: 310 if groups else 220, CREATED: 40, **columns},
+        "columnWidths": {RUN_NAME: 430 if groups else 220, CREATED: 40, **columns},
         "groupBy": {"aggregateFunction": "average", "groupByKeys": groups} if groups else None,
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
@@ -95,7 +97,7 @@ def _view(columns: Mapping[str, int], order: str, group_by: tuple[str, ...]) -> 
 
 
 def link(address: str, experiment_id: str, name: str, *, charts: bool = False) -> str:
-    """Where a browser finds a view (`by_method`, `runs`) of an experiment, as a table or as charts."""
+    """Where a browser finds a view (`by_approach`, `runs`) of an experiment, as a table or as charts."""
     query = {"workflowType": "machine_learning", "viewStateShareKey": name}
     if charts:
         query["compareRunsMode"] = "CHART"
