@@ -1,8 +1,11 @@
-# Completes `python -m study` in bash: groups, options and launchers.
+# Completes `python -m study` and `study` in bash: groups, options and launchers.
 _study() {
-  [[ $COMP_LINE == *"-m study "* ]] || return 0
-  local line=${COMP_LINE#*-m study} word=${COMP_WORDS[COMP_CWORD]}
-  COMPREPLY=($(compgen -W "$(COMP_LINE="study$line" COMP_POINT=$((${#line} + 5)) python -m study -sc query=bash)" -- "$word"))
+  local word=${COMP_WORDS[COMP_CWORD]} program=("${COMP_WORDS[0]}") line=${COMP_LINE#"${COMP_WORDS[0]}"}
+  if [[ ${program##*/} != study ]]; then
+    [[ $line == " -m study "* ]] || return 0
+    program+=(-m study) line=${line#" -m study"}
+  fi
+  COMPREPLY=($(compgen -W "$(COMP_LINE="study$line" COMP_POINT=$((${#line} + 5)) "${program[@]}" -sc query=bash)" -- "$word"))
 }
-complete -o nospace -o default -F _study python
+complete -o nospace -o default -F _study python python3 study
 COMP_WORDBREAKS=${COMP_WORDBREAKS//=}

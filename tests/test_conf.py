@@ -10,7 +10,7 @@ import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from study.config.compose import GROUPS
+from study.config.overrides import GROUPS
 from study.storage.paths import conf_folder
 from tests.commands import compositions
 

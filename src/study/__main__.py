@@ -3,42 +3,75 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
+from pathlib import Path
 
-import hydra
-
-from study.cli.launch import launch
-from study.cli.sweep import Sweep
-from study.config.compose import VERSION_BASE, composed, for_hydra, parsed, with_plus
+import study
 from study.errors import UsageError
-from study.storage.paths import conf_folder
 
-INFORMATION = ("help", "hydra_help", "cfg", "info", "shell_completion")
-"""Arguments with which Hydra only tells something."""
+TELLS = ("help", "hydra_help", "shell_completion")
+"""Arguments with which Hydra only tells what there is."""
+SHOWS = ("cfg", "info")
+"""Arguments with which it shows what the other arguments come to."""
 
 
 def main() -> None:
     """Run the command line's jobs: exit code 1 if one crashed, 2 for a user's mistake, 130 after Ctrl-C."""
-    sys.argv[1:] = with_plus(sys.argv[1:])
-    arguments = parsed(sys.argv[1:])
+    if "--version" in sys.argv[1:]:
+        print(f"study {study.__version__}")
+        return
+    find_own_modules()
     try:
-        if not any(getattr(arguments, name) for name in INFORMATION):
-            jobs = composed(arguments, conf_folder())
-            if _planned_only(jobs):
-                return
-            sys.argv[1:] = for_hydra(sys.argv[1:], arguments.multirun)
-        hydra.main(config_path=str(conf_folder()), config_name="config", version_base=VERSION_BASE)(launch)()
+        _start()
     except UsageError as mistake:
         print(f"study: {mistake}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("study: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+
+
+def find_own_modules() -> None:
+    """Put the current folder on the module search path, where `python -m study` has it and the script `study` has not.
+
+    joblib hands the path on to its workers; those of submitit are started by `python -m` in the same folder.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path and not sys.flags.safe_path:
+        sys.path.insert(0, here)
+
+
+def _start() -> None:
+    import hydra
+
+    from study.cli.launch import launch
+    from study.cli.search import score
+    from study.cli.sweep import Sweep
+    from study.config.compose import VERSION_BASE, for_hydra, parsed, searches, with_plus
+    from study.storage.paths import conf_folder
+
+    argv = with_plus(sys.argv[1:])
+    arguments = parsed(argv)
+    if not any(getattr(arguments, name) for name in TELLS) and _is_only_checked(arguments):
+        return
+    sys.argv[1:] = for_hydra(argv, arguments)
+    task = score if searches(arguments) else launch
+    try:
+        hydra.main(config_path=str(conf_folder()), config_name="config", version_base=VERSION_BASE)(task)()
+    finally:
+        Sweep.end()  # of a multirun that was cut off
     if Sweep.crashed:
         sys.exit(1)
 
 
-def _planned_only(jobs: list) -> bool:
+def _is_only_checked(arguments: Namespace) -> bool:
     """Check every job; whether the user asked to see them only, in which case they have been listed."""
+    from study.config.compose import composed
+    from study.storage.paths import conf_folder
+
+    jobs = composed(arguments, conf_folder())
+    if any(getattr(arguments, name) for name in SHOWS):
+        return False
     from study.cli.plan import check, show
 
     prepared = check(jobs)

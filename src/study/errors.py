@@ -37,13 +37,17 @@ class OutOfTime(BudgetExceeded):
     """The budget was one of time."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], rest: str = "") -> str:
     """The end of a refusal of `name`: which of the known names may have been meant, or else what there is.
+
+    rest: what follows the name, to be kept in a suggestion.
 
     >>> nearest("aracne", ["arachne", "care"]), nearest("x", ["care", "vere"]), nearest("x", [])
     ('did you mean arachne?', 'there are: care, vere', 'there are none')
+    >>> nearest("metod", ["method", "seed"], rest=".population")
+    'did you mean method.population?'
     """
     names = sorted(known)
     if close := get_close_matches(name, names, n=3, cutoff=0.65):
-        return f"did you mean {' or '.join(close)}?"
+        return f"did you mean {' or '.join(f'{match}{rest}' for match in close)}?"
     return f"there are: {', '.join(names)}" if names else "there are none"

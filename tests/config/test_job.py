@@ -14,11 +14,11 @@ from study.errors import UsageError
 from tests.commands import prepared
 
 REFUSED = {
-    "seed=abc": "seed=abc: input should be a valid integer",
-    "seed=-1": "seed=-1: input should be greater than or equal to 0",
-    "dataset.epsilon=2": "dataset.epsilon=2: input should be less than or equal to 1",
-    "faulty.optimizer=adamw": "input should be 'adam' or 'sgd'",
-    "trainer.threads=0": "trainer.threads=0: input should be greater than or equal to 1 or input should be 'auto'",
+    "seed=abc": "seed=abc: should be a whole number",
+    "seed=-1": "seed=-1: should be at least 0",
+    "dataset.epsilon=2": "dataset.epsilon=2: should be at most 1",
+    "faulty.optimizer=adamw": "faulty.optimizer=adamw: should be adam, sgd or auto",
+    "trainer.threads=0": "trainer.threads=0: should be at least 1 or auto",
     "architecture=lenet5": "architecture=lenet5 takes images of at least 16x16 pixels",
     "architecture.widths=[3,-1]": "architecture.widths.1=-1",
     "architecture.num_classes=3": "gives (3,) outputs per input; dataset=digits has 10 classes",

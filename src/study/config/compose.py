@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from study.config.experiments import brings_method
+from study.config.overrides import ADDED, KEYS, Offer, check, parse, unknown_key
+from study.config.sweeps import BASIC, every_job, sample_jobs, sweeper_of
 from study.errors import UsageError, nearest
 
-GROUPS = ("method", "dataset", "architecture", "faulty", "metric", "safeguard", "trainer", "tracking")
-KEYS = (*GROUPS, "seed", "subject", "force", "plan", "fail_fast")
 VERSION_BASE = "1.3"
+MODES = ("run", "multirun", "cfg", "info")
+"""Options of which Hydra takes one."""
 
 
 @dataclass(frozen=True)
@@ -45,98 +45,76 @@ class Composed:
 
 
 def with_plus(argv: Sequence[str]) -> list[str]:
-    """The arguments with `method=x` read as `+method=x`, which Hydra asks for since no method is the default."""
-    return [f"+{argument}" if argument.startswith("method=") else argument for argument in argv]
+    """The arguments with `method=x` read as `+method=x`, which Hydra asks for since no method is the default.
 
-
-def for_hydra(argv: Sequence[str], multirun: bool) -> list[str]:
-    """The arguments, checked before, in the form that Hydra's own start of a multirun takes.
-
-    There a swept `+method=a,b` is left out, so that `method.epochs=3` would find no method to change.
+    Where an experiment brings a method it is the other way round: `+method=x` is read as `method=x`, which replaces it.
     """
-    if not multirun:
-        return list(argv)
-    return [f"++{argument}" if argument.startswith("method.") else argument for argument in argv]
+    added = [group for group in ADDED if group != "method" or not brings_method(argv)]
+    bare = [text.removeprefix("+") if text.partition("=")[0].removeprefix("+") in ADDED else text for text in argv]
+    return [f"+{text}" if text.partition("=")[0] in added else text for text in bare]
 
 
 def parsed(argv: Sequence[str]) -> Namespace:
-    """Hydra's view of the arguments."""
-    arguments: Namespace = get_args_parser().parse_args(list(argv))
+    """Hydra's view of the arguments, whose options may stand anywhere; raises UsageError for one that is unknown."""
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]  # its own prints the usage and exits
+    arguments, unknown = parser.parse_known_intermixed_args(list(argv))
+    if unknown:
+        known = re.findall(r"--[\w-]+", parser.format_usage())
+        raise UsageError(f"{unknown[0]}: there is no such option; {nearest(unknown[0], known)}")
+    given = [f"--{name}" for name in MODES if getattr(arguments, name)]
+    if len(given) > 1:
+        raise UsageError(f"{' '.join(given)}: only one of these at a time")
     return arguments
 
 
+def for_hydra(argv: Sequence[str], arguments: Namespace) -> list[str]:
+    """The arguments, parsed and checked before, in the form that Hydra's own start takes: options come last.
+
+    In a multirun it leaves a swept `+method=a,b` out, so that `method.epochs=3` would find no method to change.
+    """
+    options = list(argv)
+    for text in arguments.overrides:
+        options.remove(text)
+    forced = "++" if arguments.multirun else ""
+    overrides = [f"{forced}{text}" if text.startswith("method.") else text for text in arguments.overrides]
+    if searches(arguments) and not any(text.startswith("hydra.sweeper.direction=") for text in overrides):
+        overrides.append("hydra.sweeper.direction=maximize")  # Optuna's own default is to minimize
+    return overrides + options
+
+
+def searches(arguments: Namespace) -> bool:
+    """Whether a sweep's jobs are chosen while it runs, by what those before them return."""
+    return bool(arguments.multirun) and "hydra/sweeper=optuna" in arguments.overrides
+
+
 def composed(arguments: Namespace, conf: Path) -> list[Composed]:
-    """Every job of a command line, composed; raises UsageError for a name or key that is not there."""
-    overrides = list(arguments.overrides)
-    _one_method(overrides)
+    """Every job of a command line, composed; raises UsageError for a name or key that is not there.
+
+    Of a sweep whose sweeper chooses the jobs while it runs: some that it may come to.
+    """
     own = Path(arguments.config_dir).absolute() if arguments.config_dir else None
     if own is not None and not own.is_dir():
         raise UsageError(f"--config-dir {arguments.config_dir}: there is no such folder")
     search_path = [f"hydra.searchpath=[file://{own}]"] if own else []
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base=VERSION_BASE, job_name="study"):
-        known = _options(own)
-        for override in _parse(overrides):
-            _check_choice(override, known)
-        jobs = _expanded(overrides) if arguments.multirun else [overrides]
-        return [_compose(job, search_path) for job in jobs]
+        loader = GlobalHydra.instance().config_loader()
+        offer = Offer.of(loader, own)
+        overrides = parse(arguments.overrides, offer, loader)
+        check(overrides, offer, arguments.multirun)
+        if not arguments.multirun:
+            return [_compose(list(arguments.overrides), search_path)]
+        sweeper = sweeper_of(overrides)
+        listed = every_job(overrides) if sweeper == BASIC else sample_jobs(overrides)
+        jobs = [_compose(job, search_path) for job in listed]
+    if sweeper != BASIC and any(job.config.get("plan") is True for job in jobs):
+        raise UsageError(f"plan=true: hydra/sweeper={sweeper} chooses its jobs while it runs; leave one of the two out")
+    return jobs
 
 
-def unknown_key(path: str, siblings: Iterable[str]) -> UsageError:
-    """The refusal of a key that does not exist; `siblings` are those that do."""
-    *parents, name = path.split(".")
-    where = ".".join(parents)
-    return UsageError(f"{path}: {where or 'the configuration'} has no key {name}; {nearest(name, siblings)}")
-
-
-def _one_method(overrides: Sequence[str]) -> None:
-    chosen = [text for text in overrides if re.match(r"\+{1,2}method=", text)]
-    if len(chosen) > 1 or any(re.match(r"\+{1,2}method=\[", text) for text in chosen):
-        raise UsageError(f"{' '.join(chosen)}: a job takes one method; several in turn are a multirun: -m +method=a,b")
-    if any(text.startswith("++method=") for text in chosen):
-        raise UsageError(f"{chosen[0]}: write {chosen[0][1:]}")
-
-
-def _parse(overrides: Sequence[str]) -> list[Override]:
-    try:
-        return OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise UsageError(_first_line(error)) from error
-
-
-def _options(own: Path | None) -> dict[str, list[str]]:
-    """The options of each group, those in a user's own folder included."""
-    loader = GlobalHydra.instance().config_loader()
-    options: dict[str, list[str]] = {}
-    for group in GROUPS:
-        names = {name for name in loader.get_group_options(group) if name != "full"}
-        names |= {f"full/{name}" for name in loader.get_group_options(f"{group}/full")} if group == "method" else set()
-        if own is not None:
-            names |= {
-                path.relative_to(own / group).with_suffix("").as_posix() for path in (own / group).rglob("*.yaml")
-            }
-        options[group] = sorted(names)
-    return options
-
-
-def _check_choice(override: Override, known: Mapping[str, Sequence[str]]) -> None:
-    """Refuse a group's option that is not there, with the nearest names."""
-    group = override.key_or_group
-    if group not in known or override.is_delete():
-        return
-    values = override.value()
-    if override.is_sweep_override():
-        values = list(override.sweep_string_iterator()) if override.is_choice_sweep() else []
-    for value in values if isinstance(values, list) else [values]:
-        name = str(value).removesuffix(".yaml")
-        if isinstance(value, (str, int, float)) and name not in known[group]:
-            offered = [option for option in known[group] if not option.startswith("default_")]
-            raise UsageError(f"{group}={name}: there is no such {group}; {nearest(name, offered)}")
-
-
-def _expanded(overrides: Sequence[str]) -> list[list[str]]:
-    batches = BasicSweeper.split_arguments(_parse(overrides), max_batch_size=None)
-    return [list(job) for batch in batches for job in batch]
+def _refuse(message: str) -> NoReturn:
+    raise UsageError(f"{message}; `python -m study --help` shows how to write a command")
 
 
 def _compose(overrides: list[str], search_path: Sequence[str]) -> Composed:
@@ -156,10 +134,18 @@ def _refusal(error: Exception, overrides: list[str], search_path: Sequence[str])
     text = str(error)
     if found := re.match(r"Could not override '([^']+)'", text):
         return _no_such_key(found.group(1), overrides, search_path)
+    if found := re.match(r"Could not append to config. An item is already at '([^']+)'", text):
+        return UsageError(f"+{found.group(1)}: is there already; write {found.group(1)}=VALUE without the plus")
+    if found := re.match(r"Error merging override (.+)", text):
+        return UsageError(f"{found.group(1)}: {_first_line(error.__cause__ or error)}")
     if found := re.search(r"Could not find '?architecture/default_([\w/]+)'?", text):
         return UsageError(f"dataset={found.group(1)} has no usual architecture: add architecture=NAME")
-    if found := re.match(r"In 'config': Could not find '([^']+)'", text):
-        return UsageError(f"there is no configuration {found.group(1)}")
+    if found := re.search(r"Error resolving interpolation 'default_\$\{dataset\}'", text):
+        return UsageError("dataset: is missing; choose one with dataset=NAME")
+    if found := re.match(r"In '([^']+)': Could not (?:find|load) '([^']+)'", text):
+        return UsageError(f"{found.group(2)}: there is no such configuration, which {found.group(1)} asks for")
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return UsageError(f"{error.full_key}: {_first_line(error)}")
     return UsageError(_first_line(error))
 
 
@@ -167,12 +153,13 @@ def _no_such_key(path: str, overrides: list[str], search_path: Sequence[str]) ->
     """Compose without the override that failed, to see which keys stand beside the one it names."""
     others = [text for text in overrides if not re.match(rf"[+~]*{re.escape(path)}(@|=|$)", text)]
     *parents, _ = path.split(".")
-    if path.partition(".")[0] == "method" and not any(text.startswith("+method=") for text in others):
-        return UsageError(f"{path}: no method is chosen; add +method=NAME")
     siblings: Iterable[Any] = KEYS
     if parents and len(others) < len(overrides):
-        node: Any = _compose(others, search_path).config
-        for parent in parents:
+        job = _compose(others, search_path)
+        if parents[0] == "method" and "method" not in job.config:
+            return UsageError(f"{path}: no method is chosen; add +method=NAME")
+        node: Any = job.hydra if parents[0] == "hydra" else job.config.get(parents[0])
+        for parent in parents[1:]:
             node = node.get(parent) if isinstance(node, DictConfig) else None
         if not isinstance(node, DictConfig):
             return UsageError(f"{path}: there is no key {'.'.join(parents)}")
@@ -180,6 +167,6 @@ def _no_such_key(path: str, overrides: list[str], search_path: Sequence[str]) ->
     return unknown_key(path, [str(name) for name in siblings if name != "_target_"])
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

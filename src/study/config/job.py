@@ -8,16 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import pydantic
 import torch
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field
+from omegaconf import DictConfig
 
-from study.config.instantiate import made, make_classifier, resolved_architecture, sentences
+from study.config.instantiate import blueprint_from, made, make_classifier, resolved_architecture
 from study.config.names import Names
+from study.config.settings import Settings, resolved, settings_of
+from study.data.example import example_inputs
 from study.data.module import DataModule
 from study.errors import NotApplicable, UsageError
 from study.metrics.suite import Suite
@@ -28,25 +27,8 @@ from study.problem.task import TaskSpec
 from study.repair.approach import Approach
 from study.runtime.hardware import Hardware
 from study.safeguards.base import Safeguard
+from study.storage.blueprint import outside_names
 from study.tracking.store import Store
-
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-class SubjectSettings(pydantic.BaseModel, extra="forbid"):
-    """The `subject` part of the configuration."""
-
-    seed: Seed
-
-
-class Settings(pydantic.BaseModel, extra="forbid"):
-    """The values of the configuration that belong to no group."""
-
-    seed: Seed
-    subject: SubjectSettings
-    force: bool
-    plan: bool
-    fail_fast: bool
 
 
 @dataclass(frozen=True)
@@ -74,7 +56,8 @@ class Job:
     def make_model(self) -> Callable[[], Classifier]:
         """Makes the classifier, newly initialised from torch's global random state; holds no data."""
         data = self.data
-        return partial(make_classifier, self.architecture, data.mean, data.std, len(data.input_shape))
+        example = example_inputs(data.kind, data.input_shape, data.bounds, 2)
+        return partial(make_classifier, self.architecture, data.mean, data.std, example)
 
     @cached_property
     def task(self) -> TaskSpec:
@@ -97,8 +80,8 @@ class Job:
 
     @property
     def own_classes(self) -> set[str]:
-        """The class outside this package that a stored model may name: the user's own network."""
-        return {str(self.architecture["_target_"])}
+        """What a stored model may name outside this package: the user's own network, and what it is made of."""
+        return set(outside_names(blueprint_from(self.architecture)))
 
     @property
     def obstacle(self) -> str | None:
@@ -115,19 +98,17 @@ class Job:
 
 def prepare(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Job:
     """Build and check everything; raises UsageError, in one sentence, for whatever a user got wrong."""
-    try:
-        values: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        raise UsageError(str(error).splitlines()[0]) from error
-    settings = _settings(values)
+    values = resolved(config)
+    settings = settings_of(values)
     hardware = _hardware(made(values, "trainer", Hardware), hydra.launcher)
     data = made(values, "dataset", DataModule)  # type: ignore[type-abstract]
+    data.adopt(values["architecture"])
     data.check()
     job = Job(
         config=values,
         overrides=overrides,
         settings=settings,
-        names=Names.of(values, dict(hydra.runtime.choices)),
+        names=Names.of(config, dict(hydra.runtime.choices), overrides),
         data=data,
         architecture=resolved_architecture(values["architecture"], data),
         recipe=made(values, "faulty", Recipe).resolved(data.recipe),
@@ -163,15 +144,8 @@ def _check_shapes(names: Names, task: TaskSpec) -> None:
     if tuple(logits.shape) != (2, task.num_classes):
         raise UsageError(
             f"architecture={names.architecture} gives {tuple(logits.shape)[1:]} outputs per input; "
-            f"dataset={names.dataset} has {task.num_classes} classes"
+            f"dataset={names.dataset_option} has {task.num_classes} classes"
         )
-
-
-def _settings(values: Mapping[str, Any]) -> Settings:
-    try:
-        return Settings(**{name: values[name] for name in Settings.model_fields})
-    except pydantic.ValidationError as error:
-        raise UsageError(sentences(error, "", Settings)) from error
 
 
 def _hardware(hardware: Hardware, launcher: Mapping[str, Any]) -> Hardware:

@@ -1,17 +1,22 @@
-"""How a faulty model is trained: optimizer, batch size, epochs and augmentation."""
+"""How a faulty model is trained: optimizer, batch size, epochs and augmentation.
+
+Nothing here imports torch before a recipe is used: its values are checked without it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
-from study.problem.augmentation import Augmentation, augmentation
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from study.problem.augmentation import Augmentation
 
 Auto = Literal["auto"]
 
@@ -42,6 +47,8 @@ class Recipe:
 
     def make_optimizer(self, parameters: Iterable[Tensor], lr: float | None = None) -> torch.optim.Optimizer:
         """The recipe's optimizer over `parameters`, at the recipe's learning rate unless `lr` is given."""
+        import torch
+
         rate = float(self.lr) if lr is None else lr
         if self.optimizer == "sgd":
             return torch.optim.SGD(parameters, rate, momentum=self.momentum, weight_decay=self.weight_decay, fused=True)
@@ -50,6 +57,8 @@ class Recipe:
     @property
     def transform(self) -> Augmentation | None:
         """The random transform of training inputs, None without one."""
+        from study.problem.augmentation import augmentation
+
         return augmentation(str(self.augmentation))
 
     def augmented(self, inputs: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,15 +1,16 @@
-"""Where and with what a job runs."""
+"""Where and with what a job runs; torch is imported only when a device is asked for."""
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from study.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
@@ -17,7 +18,7 @@ class Hardware:
     """Where and with what a job runs (conf/trainer).
 
     threads: CPU threads of torch, a part of what determines a result; memory_gib: budget of the process, None without;
-    progress: draw a progress bar, `auto`: if stderr is a terminal.
+    progress: how a job shows it, see `study.runtime.progress`.
     """
 
     accelerator: Literal["cpu", "gpu"] = "cpu"
@@ -28,13 +29,10 @@ class Hardware:
     @property
     def device(self) -> torch.device:
         """The torch device; raises UsageError for a GPU that is not there."""
+        import torch
+
         if self.accelerator == "cpu":
             return torch.device("cpu")
         if not torch.cuda.is_available():
             raise UsageError("trainer=gpu: torch sees no GPU on this machine; leave trainer out to run on the CPU")
         return torch.device("cuda", 0)
-
-    @property
-    def shows_progress(self) -> bool:
-        """Whether to draw a progress bar."""
-        return sys.stderr.isatty() if self.progress == "auto" else self.progress

@@ -1,0 +1,60 @@
+"""The values of a configuration that belong to no group; nothing here imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import pydantic
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from pydantic import Field
+from pydantic_core import ErrorDetails
+
+from study.config.complaints import sentences
+from study.errors import UsageError
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class SubjectSettings(pydantic.BaseModel, extra="forbid"):
+    """The `subject` part of the configuration."""
+
+    seed: Seed
+
+
+class Settings(pydantic.BaseModel, extra="forbid"):
+    """The values of the configuration that belong to no group."""
+
+    seed: Seed
+    subject: SubjectSettings
+    force: bool
+    plan: bool
+    fail_fast: bool
+    objective: str
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values, without references; raises UsageError for one that leads nowhere."""
+    try:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    except MissingMandatoryValue as error:
+        raise UsageError(f"{error.full_key}: is missing") from error
+    except OmegaConfBaseException as error:
+        raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+
+
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """The settings of a resolved configuration; raises UsageError, in one sentence, for values that are wrong."""
+    try:
+        return Settings(**{name: values[name] for name in Settings.model_fields if name in values})
+    except pydantic.ValidationError as error:
+        problems = error.errors()
+        told = [problem for problem in problems if not _only_follows(problem, problems)]
+        raise UsageError(sentences(told, "", Settings)) from error
+
+
+def _only_follows(problem: ErrorDetails, problems: list[ErrorDetails]) -> bool:
+    """Whether a complaint is of `subject.seed` where it has the value of a wrong `seed`, which it follows."""
+    seeds = [other["input"] for other in problems if other["loc"] == ("seed",)]
+    return problem["loc"] == ("subject", "seed") and problem["input"] in seeds

@@ -1,0 +1,51 @@
+"""The values of a job that can be checked before torch is imported, which takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from study.config import hyperparameters
+from study.config.complaints import sentences
+from study.config.compose import Composed
+from study.config.overrides import GROUPS, KEYS
+from study.config.settings import resolved, settings_of
+from study.errors import UsageError
+from study.problem.recipe import Recipe
+from study.runtime.hardware import Hardware
+from study.tracking.store import Store
+
+
+def check_values(job: Composed) -> None:
+    """Raise UsageError for whatever is wrong with a job's values and can be told without torch.
+
+    `config.job.prepare` checks all values, these included; here they are refused in a fraction of a second.
+    """
+    for key in KEYS:
+        if key not in job.config and key != "method":
+            raise UsageError(f"{key}: is missing; {key}={'NAME' if key in GROUPS else 'VALUE'} puts it there")
+    values = resolved(job.config)
+    settings_of(values)
+    _built(values, "trainer", Hardware)
+    recipe = _built(values, "faulty", Recipe)
+    if recipe is not None and recipe.checkpoint is not None and not Path(recipe.checkpoint).is_file():
+        raise UsageError(f"faulty.checkpoint={recipe.checkpoint}: there is no such file")
+    if method := values.get("method"):
+        hyperparameters.check(job.choices.get("method", ""), method)
+    store = _built(values, "tracking", Store)
+    if store is not None:
+        store.check()
+
+
+def _built(values: Mapping[str, Any], group: str, kind: Any) -> Any:
+    """What a group makes, None where its `_target_` is not `kind` but a class of the user's own."""
+    node = dict(values[group])
+    if node.pop("_target_", None) != f"{kind.__module__}.{kind.__qualname__}":
+        return None
+    try:
+        return kind(**node)
+    except pydantic.ValidationError as error:
+        raise UsageError(sentences(error.errors(), group, kind)) from error
