@@ -22,7 +22,7 @@ LAYERS = (
     ("methods", "safeguards"),
     ("tracking",),
     ("config",),
-    ("job", "record"),
+    ("job", "record", "api"),
     ("cli",),
     ("__main__",),
 )

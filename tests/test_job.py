@@ -110,7 +110,7 @@ def test_the_same_seed_agrees_bit_for_bit_in_two_homes(
         shutil.copy(empty_store, tmp_path / name / "mlruns" / "mlflow.db")
         monkeypatch.setenv("STUDY_HOME", str(tmp_path / name))
         result = result_of(*LINE)
-        weights = load_file(next((cache() / "repairs").glob("*/model.safetensors")))
+        weights = load_file(next((cache() / "repairs").glob("*/repaired.safetensors")))
         steady = {key: value for key, value in result.metrics.items() if not key.startswith(("time/", "cost/peak"))}
         told.append((weights, steady))
     (weights, metrics), (again, metrics_again) = told
@@ -142,8 +142,8 @@ def test_a_budget_that_is_too_small_ends_as_corrupted() -> None:
 def test_a_model_that_errs_on_no_repair_input_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     posed = job_module.problem_of
 
-    def flawless(job, keys):  # type: ignore[no-untyped-def]
-        problem = posed(job, keys)
+    def flawless(job, keys, splits):  # type: ignore[no-untyped-def]
+        problem = posed(job, keys, splits)
         object.__setattr__(problem, "failing", problem.failing[:0])
         return problem
 

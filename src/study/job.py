@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from torch import nn
 
 from study.config.job import Job
 from study.config.keys import Keys
+from study.config.origin import origin_of
+from study.data.split import Split
+from study.metrics.comparing import compared
 from study.metrics.measured import Measured
-from study.metrics.sampling import sample_of
+from study.metrics.standing import Standing
 from study.problem.faulty import FaultySource
-from study.problem.prediction import predict
 from study.problem.problem import Problem
 from study.repair import cache
 from study.repair.costs import described
@@ -23,7 +26,7 @@ from study.repair.run import RepairResult
 from study.runtime.memory import keep_freed_memory
 from study.tracking import ledger
 from study.tracking.about import About, ended
-from study.tracking.artifacts import write_artifacts
+from study.tracking.artifacts import left_behind, write_artifacts
 from study.tracking.finding import Finding
 from study.tracking.result import ARTIFACTS
 from study.tracking.summary import summary
@@ -37,20 +40,22 @@ def run(job: Job, about: About, folder: Path) -> str:
     keep_freed_memory()
     job.data.load(job.settings.subject.seed)
     keys = Keys.of(job)
+    about.tags.update(keys.tags())
     if not job.settings.force and (finished := ledger.finished(keys.job, job.store)):
         log.info("%s: %s", job.names.run, finished)
         return "skipped"
     if reason := job.obstacle:
         return record(job, keys, about, folder, RepairResult(outcome="unadaptable", reason=reason), Finding())
-    problem = problem_of(job, keys)
+    splits = {name: split.to(job.hardware.device) for name, split in job.data.splits.items()}
+    problem = problem_of(job, keys, splits)
+    standing = Standing.of(problem.faulty, splits, job.recipe.checkpoint, job.settings.seed)
     repaired = repair(job, keys, problem)
     model = problem.faulty if repaired is None else guarded(job, problem, repaired)
-    return record(job, keys, about, folder, repaired, measure(job, problem, repaired, model))
+    return record(job, keys, about, folder, repaired, measure(job, problem, standing, repaired, model))
 
 
-def problem_of(job: Job, keys: Keys) -> Problem:
+def problem_of(job: Job, keys: Keys, splits: Mapping[str, Split]) -> Problem:
     """The faulty model, trained now if no job has done so before, and the data to repair it with."""
-    splits = {name: job.data.splits[name].to(job.hardware.device) for name in ("train", "validation", "repair")}
     source = FaultySource(job.make_model, job.recipe, job.settings.subject.seed, job.hardware)
     faulty = source.load(keys.faulty_folder, splits["train"], splits["validation"])
     if job.recipe.checkpoint is not None and job.data.random_splits:
@@ -74,16 +79,13 @@ def guarded(job: Job, problem: Problem, repaired: RepairResult) -> nn.Module | N
     return None if repaired.model is None else job.safeguard.guard(problem, repaired.model.to(problem.device).eval())
 
 
-def measure(job: Job, problem: Problem, repaired: RepairResult | None, model: nn.Module | None) -> Finding:
-    """Run the faulty model and `model` once each over the test split, then the attacks."""
-    start, test = time.perf_counter(), job.data.splits["test"].to(problem.device)
-    before = predict(problem.faulty, test)
-    after = before if model is None or model is problem.faulty else predict(model, test)
-    measured, masked = job.suite.measure(before, after, test.labels, test.groups), None
-    if model is not None:
-        sample = sample_of(test, before, after, job.settings.seed)
-        measured |= job.suite.attack(problem.faulty, model, sample, job.data.threat, job.settings.seed)
-        masked = None if repaired is None else job.suite.gradient_masking(measured.values)
+def measure(
+    job: Job, problem: Problem, standing: Standing, repaired: RepairResult | None, model: nn.Module | None
+) -> Finding:
+    """Run `model` over the test split, compare its answers with the faulty model's, then attack both."""
+    start, before = time.perf_counter(), standing.logits
+    after, measured = compared(standing, problem.faulty, model, job.suite, job.data.threat, job.settings.seed)
+    masked = None if repaired is None or model is None else job.suite.gradient_masking(measured.values)
     if repaired is None or model is None:  # nothing was changed: there is no `after`
         after, measured = before, measured.of_faulty()
     measured |= Measured({"time/evaluation": time.perf_counter() - start})
@@ -95,11 +97,14 @@ def measure(job: Job, problem: Problem, repaired: RepairResult | None, model: nn
 def record(job: Job, keys: Keys, about: About, folder: Path, repaired: RepairResult | None, finding: Finding) -> str:
     """Write the result files, which are the truth, then the store and the ledger; returns the outcome."""
     papers = {"config.yaml": job.config, "overrides.yaml": job.overrides, "keys.json": asdict(keys)}
-    write_artifacts(folder / ARTIFACTS, job.data, finding, papers, pictures=keys.repair_folder)
+    stored = repaired is not None and finding.model is repaired.model  # no safeguard made another one of it
+    write_artifacts(folder / ARTIFACTS, job.data, finding, papers, keys.repair_folder, stored=stored)
     ending = ended(repaired, job.level, finding.masked, keys.code)
-    result = about.result(keys.job, ending, finding.measured, {} if repaired is None else repaired.curves)
+    curves = {} if repaired is None else repaired.curves
+    result = about.result(keys.job, ending, finding.measured, curves, origin_of(job, keys, folder))
     result.write(folder)
     job.store.write(folder, force=job.settings.force)
     ledger.enter(keys.job, folder)
     log.info("%s", summary(result))
+    log.info("%s", left_behind(folder, finding))
     return result.tags["outcome"]

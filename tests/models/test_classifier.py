@@ -9,7 +9,7 @@ from torch import nn
 
 from study.models.classifier import Classifier, Normalise
 from study.models.mlp import MLP
-from study.storage.models import from_blueprint
+from study.storage.blueprint import from_blueprint
 
 ARGUMENTS: dict[str, Any] = {"input_shape": [2, 4, 4], "num_classes": 3}
 

@@ -64,7 +64,7 @@ def history_of(result: Faulty) -> nn.Module:
 def test_a_model_is_trained_once_and_read_from_then_on(tmp_path: Path) -> None:
     first = trained(tmp_path / "key")
     times = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "key").iterdir()}
-    assert set(times) == {"faulty.safetensors", "history.safetensors", "training.json"}
+    assert set(times) == {"faulty.safetensors", "model.json", "history.safetensors", "training.json"}
     second = trained(tmp_path / "key")
     assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "key").iterdir()} == times
     assert weights_hash(first.model) == weights_hash(second.model)

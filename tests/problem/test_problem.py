@@ -42,7 +42,7 @@ def reachable(thing: Any, seen: dict[int, Any]) -> Iterator[Tensor]:
 def job_and_problem() -> tuple[Any, Problem]:
     (job,) = prepared("faulty.epochs=2", "trainer.threads=1", "trainer.progress=false")
     job.data.load(0)
-    return job, problem_of(job, Keys.of(job))
+    return job, problem_of(job, Keys.of(job), job.data.splits)
 
 
 def test_the_test_split_cannot_be_reached() -> None:

@@ -92,7 +92,7 @@ def test_a_stored_class_that_is_not_configured_is_refused(tmp_path: Path) -> Non
     save(a_repair(), tmp_path / "key")
     path = tmp_path / "key" / "model.json"
     path.write_text(path.read_text().replace("study.models.mlp.MLP", "their.Net"))
-    with pytest.raises(UsageError, match="names the class their.Net"):
+    with pytest.raises(UsageError, match="names their.Net"):
         load(tmp_path / "key", ())
 
 

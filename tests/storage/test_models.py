@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from study.errors import UsageError
 from study.models.lenet5 import LeNet5
-from study.storage.models import Blueprint, from_blueprint, load_checkpoint, load_model, save_model, weights_hash
+from study.models.mlp import MLP
+from study.models.votes import SoftVote
+from study.storage.models import load_checkpoint, load_model, save_model, weights_hash
 from tests import problems
 
 
@@ -40,46 +42,6 @@ def test_the_weights_hash_does_not_depend_on_the_layout_in_memory() -> None:
     net = LeNet5(input_shape=(3, 28, 28), num_classes=10)
     before = weights_hash(net)
     assert weights_hash(net.to(memory_format=torch.contiguous_format)) == before
-
-
-class Outsider(nn.Linear):
-    """A class that is not of the package."""
-
-
-OUTSIDER: Blueprint = {"class": f"{__name__}.Outsider", "arguments": {"in_features": 2, "out_features": 1}}
-
-
-def test_a_foreign_class_is_built_only_where_it_is_allowed() -> None:
-    with pytest.raises(UsageError, match=r"names the class .*Outsider"):
-        from_blueprint(OUTSIDER)
-    module = from_blueprint(OUTSIDER, allowed={OUTSIDER["class"]})
-    assert type(module).__name__ == "Outsider"
-    assert module.blueprint == OUTSIDER
-
-
-@pytest.mark.parametrize("name", ["os.system", "torch.nn.Linear", "studying.Net", "study"])
-def test_other_packages_are_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="neither of this package"):
-        from_blueprint({"class": name, "arguments": {}})
-
-
-@pytest.mark.parametrize(
-    "name", ["study.storage.models.Path", "study.storage.models.load_model", "study.storage.models.json"]
-)
-def test_what_is_no_module_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="is not a torch module"):
-        from_blueprint({"class": name, "arguments": {}})
-
-
-@pytest.mark.parametrize("name", ["study.storage.models.Gone", "study.gone.Net", "study.storage.models.os.system"])
-def test_a_class_that_does_not_exist_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="does not exist"):
-        from_blueprint({"class": name, "arguments": {}})
-
-
-def test_nested_blueprints_are_held_to_the_same_rule() -> None:
-    with pytest.raises(UsageError, match="Outsider"):
-        from_blueprint({"class": "study.models.classifier.Classifier", "arguments": {"net": OUTSIDER}})
 
 
 def test_a_module_without_a_blueprint_cannot_be_stored(tmp_path: Path) -> None:
@@ -117,9 +79,24 @@ def test_a_model_comes_back_bit_for_bit(tmp_path: Path) -> None:
 
 def test_a_stored_model_names_nothing_but_classes_and_json_values(tmp_path: Path) -> None:
     save_model(problems.build(), tmp_path)
-    assert sorted(os.listdir(tmp_path)) == ["model.json", "model.safetensors"]
+    assert sorted(os.listdir(tmp_path)) == ["model.json", "repaired.safetensors"]
     blueprint = json.loads((tmp_path / "model.json").read_text())
     assert blueprint["arguments"]["net"]["class"] == "study.models.mlp.MLP"
+
+
+def test_the_weights_load_into_the_networks_own_class(tmp_path: Path) -> None:
+    model = problems.build(batch_norm=True)
+    save_model(model, tmp_path)
+    twin = MLP(input_shape=(1, 8, 8), num_classes=10, batch_norm=True)
+    twin.load_state_dict(load_file(tmp_path / "repaired.safetensors"), strict=True)
+    assert weights_hash(twin) == weights_hash(model.net)
+
+
+def test_a_model_of_several_is_stored_whole(tmp_path: Path) -> None:
+    vote = SoftVote(problems.build(), problems.build(), 0.5).eval()
+    save_model(vote, tmp_path)
+    assert {name.split(".")[0] for name in load_file(tmp_path / "repaired.safetensors")} == {"before", "after"}
+    assert torch.equal(logits(load_model(tmp_path)), logits(vote))
 
 
 def test_checkpoints_of_every_plain_kind(tmp_path: Path) -> None:

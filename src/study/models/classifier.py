@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from study.storage.models import Blueprint, blueprint_of
+from study.storage.blueprint import Blueprint, blueprint_of
 
 
 class Normalise(nn.Module):
@@ -57,6 +57,6 @@ class Classifier(nn.Module):
 
     @property
     def blueprint(self) -> Blueprint:
-        """How to build this model again: see `study.storage.models`."""
+        """How to build this model again: see `study.storage.blueprint`."""
         name = f"{type(self).__module__}.{type(self).__qualname__}"
         return {"class": name, "arguments": {"net": blueprint_of(self.net), **self.settings}}

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from study.models.piecewise_linear import PiecewiseLinear
-from study.storage.models import Blueprint, blueprint_of
+from study.storage.blueprint import Blueprint, blueprint_of
 
 Combination = Literal["telescoping", "sum"]
 FUNCTIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "flatten": nn.Flatten}
@@ -59,7 +59,7 @@ class PatchNetwork(nn.Module):
 
     @property
     def blueprint(self) -> Blueprint:
-        """How to build this model again: see `study.storage.models`."""
+        """How to build this model again: see `study.storage.blueprint`."""
         name = f"{type(self).__module__}.{type(self).__qualname__}"
         arguments = {"head": self.head_names, "patches": len(self.patterns), "combine": self.combine}
         return {"class": name, "arguments": {"model": blueprint_of(self.model), **arguments}}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from study.storage.models import Blueprint, blueprint_of
+from study.storage.blueprint import Blueprint, blueprint_of
 
 
 class SoftVote(nn.Module):
@@ -31,7 +31,7 @@ class SoftVote(nn.Module):
 
     @property
     def blueprint(self) -> Blueprint:
-        """How to build this model again: see `study.storage.models`."""
+        """How to build this model again: see `study.storage.blueprint`."""
         parts = {"before": blueprint_of(self.before), "after": blueprint_of(self.after)}
         return _blueprint(self, **parts, tau=self.tau)
 
@@ -70,7 +70,7 @@ class UnanimousVote(nn.Module):
 
     @property
     def blueprint(self) -> Blueprint:
-        """How to build this model again: see `study.storage.models`."""
+        """How to build this model again: see `study.storage.blueprint`."""
         parts = {"before": blueprint_of(self.before), "voter": blueprint_of(self.voters[0])}
         return _blueprint(self, **parts, count=len(self.voters), flip=self.flip)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,7 +22,7 @@ from study.runtime.fit import Curves, Stage, fit
 from study.runtime.hardware import Hardware
 from study.runtime.randomness import forked, stream
 from study.storage.files import is_locked, locked, new_folder
-from study.storage.models import load_checkpoint, save_state
+from study.storage.models import load_checkpoint, load_state, save_model, save_state
 
 CODE_VERSION = 1
 """Part of the cache key. Raise it when a change below makes the same recipe end at other weights."""
@@ -78,9 +77,8 @@ class FaultyTraining(Stage):
 
 def checkpoint_fits(net: nn.Module, path: Path) -> dict[str, Tensor]:
     """The state of a user's checkpoint; raises UsageError, naming the first tensors that differ, if `net` differs."""
-    state, expected = load_checkpoint(path), net.state_dict()
-    if not set(state) & set(expected) and all(name.startswith("net.") for name in state):
-        state = {name.removeprefix("net."): tensor for name, tensor in state.items()}
+    expected = net.eval().state_dict()
+    state = _unwrapped(load_checkpoint(path), expected)
     differing = [f"{name} is missing" for name in expected if name not in state]
     differing += [
         f"{name} is {_shape(state[name])} in the file and {_shape(tensor)} in the architecture"
@@ -135,7 +133,7 @@ class FaultySource:
         training = FaultyTraining(model, self.recipe, train, validation, self.seed)
         curves, start = Curves(), time.perf_counter()
         with forked(self.seed, "faulty", "layers"):
-            fit(training, self.hardware, curves)
+            fit(training, self.hardware, curves, title="train the faulty model")
         training.best.restore(model)  # without an epoch the initial weights are the model
         score = training.best.score
         fields: dict[str, Any] = {
@@ -144,16 +142,25 @@ class FaultySource:
             "curve": curves.values.get("faulty/validation_accuracy", []),
         }
         with new_folder(folder) as new:
-            save_state(model.state_dict(), new / WEIGHTS)
+            save_model(model.eval(), new, WEIGHTS)
             if training.before is not None:
-                save_state(training.before, new / HISTORY)
+                model.train().load_state_dict(training.before)
+                save_state(model.eval().state_dict(), new / HISTORY)
             (new / "training.json").write_text(json.dumps(fields, indent=2))
         log.info("trained in %.0f s: %.2f %% on validation", fields["seconds"], 100 * fields["validation_accuracy"])
 
     def _restored(self, path: Path) -> nn.Module:
         model = self.make_model()
-        model.load_state_dict(load_file(path))
-        return model.to(self.hardware.device).eval()
+        load_state(model, path)
+        return model.to(self.hardware.device)
+
+
+def _unwrapped(state: dict[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state without a prefix of all its keys (`module.`, `model.`) that the network has not."""
+    prefix = next(iter(state)).partition(".")[0] + "."
+    if set(state) & set(expected) or not all(name.startswith(prefix) for name in state):
+        return state
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
 def _shape(tensor: Tensor) -> str:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from study.data.split import Split
+from study.runtime.progress import Progress
 
 BATCH = 1000
 
@@ -15,14 +16,19 @@ def predict(model: nn.Module, split: Split, batch_size: int = BATCH) -> Tensor:
 
     The mode of each of its modules is put back after: a frozen BatchNorm stays frozen in a network in training.
     """
-    in_training = [module for module in model.modules() if module.training]
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
+    batches, outputs = split.batches(batch_size), []
     try:
-        with torch.inference_mode():
-            logits = torch.cat([model(batch.inputs) for batch in split.batches(batch_size)])
+        with torch.inference_mode(), Progress(f"predict the {split.name} split", len(batches), "batches") as progress:
+            for batch in batches:
+                outputs.append(model(batch.inputs))
+                progress.advance()
+            logits = torch.cat(outputs)
     finally:
-        for module in in_training:
-            module.training = True
+        model.train(modes[0][1])  # some networks fuse or split their weights when they are told
+        for module, training in modes:
+            module.training = training
     return logits.clone()
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
+from study.data.example import example_inputs
 from study.data.threat import ThreatModel
 
 Kind = Literal["image", "table", "tokens"]
@@ -38,12 +37,6 @@ class TaskSpec:
         return type(getattr(self.model, "net", self.model)).__name__
 
     def example(self, count: int) -> Tensor:
-        """`count` inputs to try a network with, [count, *input_shape]: floats within the bounds, or token ids (int64).
-
-        Every token is 1: the smallest vocabulary has it, and 0 often stands for padding.
-        """
-        shape = (count, *self.input_shape)
-        if self.kind == "tokens":
-            return torch.ones(shape, dtype=torch.int64)
-        low, high = self.threat.bounds if self.threat is not None else (0.0, 1.0)
-        return torch.linspace(low, high, math.prod(shape)).reshape(shape)
+        """`count` inputs [count, *input_shape] to try a network with: floats within the bounds, or token ids."""
+        bounds = self.threat.bounds if self.threat is not None else (0.0, 1.0)
+        return example_inputs(self.kind, self.input_shape, bounds, count)

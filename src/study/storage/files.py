@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -65,6 +66,21 @@ def is_locked(path: Path) -> bool:
         except BlockingIOError:
             return True
         return False
+
+
+def linked(source: Path, target: Path) -> None:
+    """Give the file `source` a second name, `target`, or copy it where the file system cannot.
+
+    Both names are of one file, stored once: replace it, never write into it.
+    """
+    try:
+        target.hardlink_to(source)
+    except OSError as refusal:
+        if not source.is_file() or target.exists():
+            raise
+        if refusal.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES, errno.ENOSYS):
+            raise
+        shutil.copyfile(source, target)
 
 
 def key_of(value: object) -> str:

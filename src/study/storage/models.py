@@ -1,30 +1,31 @@
-"""Models that can be stored and read back without pickle.
+"""Models that can be stored and read back without pickle: a blueprint (JSON) and a state (safetensors).
 
-A model is stored as safetensors (its state) plus a JSON blueprint: the class and the constructor's arguments, nested
-where an argument is a module itself. `from_blueprint` follows it only to classes of this package and to those that the
-caller names, so a stored model cannot run foreign code.
+The state is stored under the network's own keys: where a model is a network behind its normalisation, the file loads
+into the network's class as it is.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from study.errors import UsageError
+from study.storage.blueprint import blueprint_of, from_blueprint
 from study.storage.files import write_atomically
 
-Blueprint = dict[str, Any]
-"""{"class": dotted name, "arguments": {name: JSON value or Blueprint}}"""
-
-WEIGHTS, BLUEPRINT = "model.safetensors", "model.json"
+BLUEPRINT, WEIGHTS = "model.json", "repaired.safetensors"
+INPUTS = "inputs.json"
+"""What a stored model takes: kind and shape of an input, its bounds, and the names of the classes."""
+MODEL_FILES = (WEIGHTS, BLUEPRINT)
+"""Names of a stored model's files; that of the weights says which model they are of."""
+WRAPPER = "net."
+"""Of the keys of a network behind its normalisation."""
 
 
 def weights_hash(module: nn.Module) -> str:
@@ -36,57 +37,32 @@ def weights_hash(module: nn.Module) -> str:
     return digest.hexdigest()[:20]
 
 
-def blueprint_of(module: nn.Module) -> Blueprint:
-    """The blueprint that a module carries; raises TypeError where it has none."""
-    blueprint = getattr(module, "blueprint", None)
-    if blueprint is None:
-        raise TypeError(f"{type(module).__name__} cannot be stored: it has no blueprint")
-    return cast(Blueprint, blueprint)
-
-
-def from_blueprint(blueprint: Blueprint, allowed: Collection[str] = ()) -> nn.Module:
-    """Build the module of a blueprint, newly initialised.
-
-    Raises UsageError if it names a class that does not exist, or one outside this package and `allowed` (dotted names).
-    """
-    name = blueprint["class"]
-    if not name.startswith("study.") and name not in allowed:
-        raise UsageError(
-            f"the stored model names the class {name}, which is neither of this package nor configured here"
-        )
-    module_name, _, class_name = name.rpartition(".")
-    try:
-        target = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"the stored model names the class {name}, which does not exist here: {error}") from error
-    if not (isinstance(target, type) and issubclass(target, nn.Module)):
-        raise UsageError(f"the stored model names {name}, which is not a torch module")
-    arguments = {
-        key: from_blueprint(value, allowed) if isinstance(value, dict) and "class" in value else value
-        for key, value in blueprint["arguments"].items()
-    }
-    module = target(**arguments)
-    if not hasattr(module, "blueprint"):
-        module.blueprint = blueprint  # type: ignore[assignment]  # torch thinks that attributes are tensors
-    return module
-
-
-def save_model(module: nn.Module, folder: Path) -> None:
-    """Store a module's state and blueprint in an existing folder."""
-    save_state(module.state_dict(), folder / WEIGHTS)
+def save_model(module: nn.Module, folder: Path, weights: str = WEIGHTS) -> None:
+    """Store a module's state (as the file `weights`) and blueprint in an existing folder."""
+    save_state(module.state_dict(), folder / weights)
     write_atomically(folder / BLUEPRINT, json.dumps(blueprint_of(module), indent=2))
 
 
-def load_model(folder: Path, allowed: Collection[str] = ()) -> nn.Module:
+def load_model(folder: Path, allowed: Collection[str] = (), weights: str = WEIGHTS) -> nn.Module:
     """The module that `save_model` stored, in eval mode; `allowed`: see `from_blueprint`."""
     module = from_blueprint(json.loads((folder / BLUEPRINT).read_text()), allowed)
-    module.load_state_dict(load_file(folder / WEIGHTS))
-    return module.eval()
+    load_state(module, folder / weights)
+    return module
 
 
-def save_state(state: dict[str, Tensor], path: Path) -> None:
-    """Store tensors as safetensors (contiguous copies: shared and strided tensors are refused by the format)."""
-    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}, path)
+def save_state(state: Mapping[str, Tensor], path: Path) -> None:
+    """Store tensors under the network's own keys (contiguous copies: the format refuses shared and strided tensors)."""
+    wrapped = bool(state) and all(name.startswith(WRAPPER) for name in state)
+    plain = {name.removeprefix(WRAPPER) if wrapped else name: tensor for name, tensor in state.items()}
+    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in plain.items()}, path)
+
+
+def load_state(module: nn.Module, path: Path) -> None:
+    """Put a stored state into a module, and the module into eval mode: some have tensors in that mode alone."""
+    expected = module.eval().state_dict()
+    wrapped = bool(expected) and all(name.startswith(WRAPPER) for name in expected)
+    state = load_file(path)
+    module.load_state_dict({f"{WRAPPER}{name}" if wrapped else name: tensor for name, tensor in state.items()})
 
 
 def load_checkpoint(path: Path) -> dict[str, Tensor]:
