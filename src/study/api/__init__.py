@@ -1,0 +1,1 @@
+"""What one uses from Python, without command line, files or MLflow; `import study` offers it."""
