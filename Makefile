@@ -18,7 +18,7 @@ $(READY): pyproject.toml
 	@touch $@
 
 study: $(READY) ## a first comparison on scikit-learn's digits, its report, and how to browse it
-	$(VENV)/python -m study -m +method=finetune,joint,fsgmix,reassure,reassure_soft,arachne seed=0,1 hydra/launcher=joblib
+	$(VENV)/python -m study -m +method=finetune,joint,fsgmix,reassure,reassure_soft,arachne seed=0,1,2 hydra/launcher=joblib
 	$(VENV)/python -m study.report
 	@echo "Browse the runs in MLflow: make ui"
 

@@ -8,39 +8,48 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.torch import save_file
+from torch import nn
 
 from tests.commands import FAST, prepared
-from tests.data.files import write_images, write_mnist
+from tests.data.files import write_mnist, write_photos
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = [text for kind, text in re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S) if not kind]
 LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]
 JOBS = [line for line in LINES if line.startswith("python -m study ") or line == "python -m study"]
-TARGETS = sorted(set(re.findall(r"\bmake ([a-z-]+)", README)))
+TARGETS = sorted(set(re.findall(r"\bmake (?:-s )?([a-z][a-z-]*)", README)))
+
+
+NETWORK = """from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, classes):
+        super().__init__(nn.Flatten(), nn.Linear(3 * 32 * 32, classes))
+"""
 
 
 @pytest.fixture
 def surroundings_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with small data, and a network and configuration of the user's own."""
+    """A folder with small data of every kind, and a network and configuration of the user's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STUDY_DATA", str(tmp_path / "data"))
     write_mnist(tmp_path / "data" / "MNIST" / "raw")
-    write_images(tmp_path / "pictures", {"cat": 12, "dog": 12})
-    network = (
-        "from torch import nn\n\nclass Net(nn.Sequential):\n"
-        "    def __init__(self, classes):\n"
-        "        super().__init__(nn.Flatten(), nn.Linear(3 * 32 * 32, classes))\n"
-    )
-    (tmp_path / "my_package.py").write_text(network)
+    write_photos(tmp_path / "pictures", {"cat": 20, "dog": 20})
+    np.savez("arrays.npz", inputs=np.zeros((40, 5), np.float32), labels=np.arange(40) % 2)
+    rows = [f"{20 + i % 40},{'mf'[i % 2]},{i * i % 2}" for i in range(60)]
+    Path("people.csv").write_text("\n".join(["age,sex,income", *rows]))
+    Path("reviews.jsonl").write_text("".join(f'{{"tokens": [{i % 7}, 2], "labels": {i % 2}}}\n' for i in range(60)))
+    (tmp_path / "my_package.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(tmp_path)
     (yaml,) = re.findall(r"^```yaml\n(.*?)^```", README, re.M | re.S)
     (tmp_path / "mine" / "architecture").mkdir(parents=True)
     (tmp_path / "mine" / "architecture" / "net.yaml").write_text(yaml.replace("classes: 10", "classes: 2"))
-    save = "import torch; from my_package import Net; from safetensors.torch import save_file"
-    code = f"{save}; save_file(Net(2).state_dict(), 'net.safetensors')"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
+    save_file(net.state_dict(), "net.safetensors")
 
 
 @pytest.mark.usefixtures("surroundings_of_a_user")
