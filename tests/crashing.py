@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from study.problem.problem import Problem
-from study.repair.approach import Approach, Level, Repair
+from study.repairs.approach import Approach, Level, Repair
 from study.runtime.settings import settings
 
 

@@ -18,7 +18,7 @@ LAYERS = (
     ("problem",),
     ("metrics",),
     ("parts",),
-    ("repair",),
+    ("repairs",),
     ("methods", "safeguards"),
     ("tracking",),
     ("config",),

@@ -106,9 +106,7 @@ CASES = {
         lambda: torchvision.models.shufflenet_v2_x0_5(num_classes=2),
         PICTURES,
     ),
-    "timm": Case(
-        "_target_: timm.create_model\nmodel_name: test_vit\nimg_size: 32\nnum_classes: auto", _timm, PICTURES
-    ),
+    "timm": Case("_target_: timm.create_model\nmodel_name: test_vit\nimg_size: 32\nnum_classes: auto", _timm, PICTURES),
     "functional": Case(f"_target_: {HERE}.Functional\nclasses: 10", lambda: Functional(10)),
     "lazy": Case(f"_target_: {HERE}.Lazy\nclasses: 10", lambda: Lazy(10)),
     "tied": Case(f"_target_: {HERE}.Tied\nclasses: 10", lambda: Tied(10)),

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from study import job as job_module
-from study.repair import cache as cache_module
+from study.repairs import cache as cache_module
 from study.storage.models import load_model
 from study.storage.paths import cache, mlruns
 from study.tracking.result import Result

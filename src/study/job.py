@@ -20,9 +20,9 @@ from study.metrics.measured import Measured
 from study.metrics.standing import Standing
 from study.problem.faulty import FaultySource
 from study.problem.problem import Problem
-from study.repair import cache
-from study.repair.costs import described
-from study.repair.run import RepairResult
+from study.repairs import cache
+from study.repairs.costs import described
+from study.repairs.run import RepairResult
 from study.runtime.memory import keep_freed_memory
 from study.tracking import ledger
 from study.tracking.about import About, ended

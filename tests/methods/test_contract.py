@@ -20,12 +20,12 @@ from torch import nn
 from study.errors import NotApplicable
 from study.problem.prediction import predict
 from study.problem.problem import Problem
-from study.repair.approach import Approach
-from study.repair.run import RepairResult
+from study.repairs.approach import Approach
+from study.repairs.run import RepairResult
 from study.storage.models import load_model, save_model, weights_hash
 from tests.commands import compositions
+from tests.fitting import finished
 from tests.problems import digits_problem, digits_splits
-from tests.repairs import finished
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from study.data.threat import ThreatModel
 from study.errors import NotApplicable
 from study.metrics.attack_success import AttackSuccess
 from study.metrics.sampling import Sample
+from study.runtime.progress import Progress
 
 
 def seeded() -> torch.Generator:
@@ -91,3 +92,25 @@ def test_the_protocol_is_that_of_the_measurement() -> None:
 def test_the_loss_names_the_metric() -> None:
     names = [AttackSuccess(loss=loss).name for loss in ("cross_entropy", "margin")]
     assert names == ["attack_success_rate", "margin_attack_success_rate"]
+
+
+@pytest.mark.parametrize("radius", [0.001, 0.1, 0.9])
+def test_progress_ends_at_its_total_whatever_is_fooled(radius: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Progress] = []
+
+    class Recorded(Progress):
+        def __enter__(self) -> Progress:
+            shown.append(self)
+            self.planned = self.total
+            return self
+
+    monkeypatch.setattr("study.metrics.attack_success.Progress", Recorded)
+    inputs, target = grid()
+    metric = AttackSuccess(loss="margin", relative_step=0.1, batch_size=30)
+    sample = Sample(inputs, target, torch.ones(100, dtype=torch.bool))
+    metric.measure(Threshold(0.5), Threshold(0.5), sample, ThreatModel(radius=radius), seeded())
+    (progress,) = shown
+    assert progress.title == "attack (margin ASR)"
+    assert progress.planned == 2 * 4 * metric.steps  # type: ignore[attr-defined]
+    assert progress.done == progress.total
+    assert (progress.total < progress.planned) == (radius == 0.9)  # type: ignore[attr-defined,operator]

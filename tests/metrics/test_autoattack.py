@@ -10,6 +10,7 @@ from study.data.threat import ThreatModel
 from study.errors import NotApplicable
 from study.metrics.autoattack import AutoAttackRobustAccuracy, attack_sequence
 from study.metrics.sampling import Sample
+from study.runtime.progress import Progress
 
 Version = Literal["reduced", "standard"]
 
@@ -141,3 +142,24 @@ def test_the_protocol_is_that_of_the_measurement() -> None:
     standard = AutoAttackRobustAccuracy(version="standard", epsilon=0.2, steps=5, queries=9, samples=20)
     text = "AutoAttack (standard), L-infinity radius 0.2, 5 steps, 9 queries, 20 inputs"
     assert standard.protocol(sample, threat) == text
+
+
+@pytest.mark.parametrize("version", ["reduced", "standard"])
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("epsilon", [1e-5, 0.03, 0.9])
+def test_progress_ends_at_its_total_whatever_is_fooled(
+    epsilon: float, classes: int, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Progress] = []
+
+    class Recorded(Progress):
+        def __enter__(self) -> Progress:
+            shown.append(self)
+            return self
+
+    monkeypatch.setattr("study.metrics.autoattack.Progress", Recorded)
+    robust_accuracy(Nearest(classes, (1, 5, 5)), (1, 5, 5), epsilon, version)
+    progress = shown[0]
+    assert progress.title == "attack (robust accuracy)"
+    assert progress.total is not None
+    assert progress.done == progress.total > 0

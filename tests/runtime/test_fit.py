@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from study.errors import BudgetExceeded, UsageError
-from study.runtime.fit import Curves, Stage, fit
+from study.runtime.fit import Curves, FitProgress, Stage, fit
 from study.runtime.hardware import Hardware
 
 HARDWARE = Hardware(threads=1, progress=False)
@@ -176,8 +176,27 @@ def test_the_device_is_there_or_refused(monkeypatch: pytest.MonkeyPatch) -> None
         _ = Hardware(accelerator="gpu").device
 
 
-def test_progress_is_shown_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not HARDWARE.shows_progress
-    assert Hardware(progress=True).shows_progress
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert Hardware().shows_progress
+@pytest.mark.parametrize(
+    ("limits", "total"), [({"epochs": 3}, 12), ({"steps": 6}, 6), ({"epochs": 3, "steps": 100}, 12), ({}, None)]
+)
+def test_progress_counts_batches_of_all_epochs_up_to_the_limit(
+    limits: dict[str, int], total: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[FitProgress] = []
+    seen: list[tuple[float, float | None]] = []
+
+    class Recorded(FitProgress):
+        def __enter__(self) -> FitProgress:
+            shown.append(self)
+            return self
+
+    def look(step: int) -> None:
+        seen.append(shown[0].position())
+        module.trainer.should_stop = step == 7 and total is None
+
+    monkeypatch.setattr("study.runtime.fit.FitProgress", Recorded)
+    module = Counter(look)
+    trained(module, range(4), **limits)
+    assert seen == [(step, total) for step in range(module.taken)]
+    assert shown[0].position() == (module.taken, total)
+    assert (shown[0].title, shown[0].unit) == ("train", "batches")

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from study.config.instantiate import made
 from study.errors import UsageError, nearest
 from study.metrics.suite import Suite
-from study.repair.approach import Approach
+from study.repairs.approach import Approach
 from study.safeguards.base import Safeguard
 from study.storage.paths import conf_folder
 

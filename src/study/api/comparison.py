@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
@@ -19,7 +19,7 @@ from study.tracking.pictures import pictures_of
 FORMATS = {"rate": "{:.2%}", "seconds": "{:.2f} s", "MiB": "{:.0f} MiB", "count": "{:,.0f}"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Comparison:
     """Two models compared on the test split.
 
@@ -29,11 +29,11 @@ class Comparison:
     """
 
     metrics: Mapping[str, float]
-    pictures: Mapping[str, Image.Image] = field(repr=False)
+    pictures: Mapping[str, Image.Image]
     not_applicable: Mapping[str, str]
-    before: Tensor = field(repr=False)
-    after: Tensor = field(repr=False)
-    descriptions: Mapping[str, Description] = field(repr=False)
+    before: Tensor
+    after: Tensor
+    descriptions: Mapping[str, Description]
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Label, value before and value after of each metric, as text."""
@@ -47,7 +47,7 @@ class Comparison:
                 rows.append((text.label, _written(before, written), _written(after, written)))
         return rows
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         rows = [("", "before", "after"), *self.rows()]
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         return "\n".join(f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in rows)

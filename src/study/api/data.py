@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.api.items import items_of, named_parts, normalisation_of
+from study.api.items import class_names_of, items_of, named_parts, normalisation_of
 from study.data.contents import Items
 from study.data.image_folder import ImageFolder
 from study.data.memory import InMemory
@@ -24,7 +24,7 @@ class Data:
     validation is a tenth of train; repair or test alone is halved into both; without either each is a tenth of train.
 
     train, validation, repair, test: each anything that `study.repair` takes as data; train is a must.
-    classes: names in the order of the model's outputs, None: their numbers.
+    classes: names in the order of the model's outputs, None: as the data set states them, or their numbers.
     kind: None follows from the inputs: floats and bytes with three axes or more are images, two axes of floats a table,
     of integers tokens.
     mean, std: one value per channel: how the model wants its inputs normalised. Images lie in [0, 1] then; given ones
@@ -75,7 +75,7 @@ def data_of(data: Any) -> DataModule:
     return InMemory(
         {name: _natural(items, scale) for name, items in parts.items()},
         kind=given.kind,
-        class_names=given.classes,
+        class_names=class_names_of(given.train) if given.classes is None else given.classes,
         mean=None if scale is None else scale[0],
         std=None if scale is None else scale[1],
         epsilon=given.epsilon,

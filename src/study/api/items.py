@@ -65,6 +65,18 @@ def normalisation_of(data: Any) -> tuple[list[float], list[float]] | None:
         data = data.dataset
 
 
+def class_names_of(data: Any) -> list[str] | None:
+    """Names of the classes as a torchvision or Hugging Face data set states them, None where it does not."""
+    if hasattr(data, "features") and hasattr(data, "column_names"):
+        column = _column(data.column_names, LABEL_COLUMNS)
+        names = getattr(data.features[column], "names", None) if column else None
+    else:
+        names = getattr(data, "classes", None)
+    if isinstance(names, (list, tuple)):
+        return [str(name) for name in names]
+    return class_names_of(data.dataset) if hasattr(data, "dataset") else None
+
+
 def _gathered(items: Iterable[Any], count: int | None, name: str) -> Items:
     """Stack items one by one."""
     inputs: list[Tensor] = []

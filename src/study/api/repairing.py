@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import html
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,9 +27,9 @@ from study.problem.faulty import Faulty
 from study.problem.problem import Problem
 from study.problem.recipe import Recipe
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach
-from study.repair.costs import described
-from study.repair.run import Outcome, RepairResult, run_repair
+from study.repairs.approach import Approach
+from study.repairs.costs import described
+from study.repairs.run import Outcome, RepairResult, run_repair
 from study.runtime.fit import Curve
 from study.runtime.hardware import Hardware
 from study.runtime.progress import Wanted, shown
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Repair(Comparison):
     """A repair and what it changed.
 
@@ -50,19 +51,27 @@ class Repair(Comparison):
 
     outcome: Outcome
     reason: str
-    model: nn.Module | None = field(repr=False)
-    figures: Mapping[str, Figure] = field(repr=False)
-    curves: Mapping[str, Curve] = field(repr=False)
+    model: nn.Module | None
+    figures: Mapping[str, Figure]
+    curves: Mapping[str, Curve]
 
-    def __str__(self) -> str:
-        ending = f": {self.reason}" if self.reason else ""
-        return f"{self.outcome}{ending}\n{super().__str__()}"
+    def __repr__(self) -> str:
+        return f"{self.ending}\n{super().__repr__()}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self.ending)}</p>{super()._repr_html_()}"
+
+    @property
+    def ending(self) -> str:
+        """The outcome with its reason, if there is one."""
+        return f"{self.outcome}: {self.reason}" if self.reason else self.outcome
 
 
 def repair(
     model: nn.Module,
     data: Any,
     method: str | Approach = "joint",
+    /,  # `data` is a hyperparameter of finetune
     *,
     seed: int = 0,
     safeguard: str | Safeguard = "none",

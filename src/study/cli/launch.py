@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from study.cli.logbook import CRASHED, Logbook
 from study.errors import UsageError
 from study.storage.paths import home
 
@@ -26,26 +27,66 @@ warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated
 
 
 def launch(config: DictConfig) -> str:
-    """Run one job; returns its outcome, `crashed` after an exception, which is recorded and does not end a sweep."""
-    from study.config.job import prepare
-    from study.job import run
-
+    """Run one job; returns its outcome. What ends the process ends it with 2 (a user's mistake) or 1 (a crash)."""
     hydra: Any = HydraConfig.get()
-    folder, alone = Path(hydra.runtime.output_dir), hydra.mode.name != "MULTIRUN"
+    if hydra.mode.name == "MULTIRUN":
+        return _of_many(config, hydra)
     about = _about(config, hydra, time.time())
     try:
-        return run(prepare(config, hydra, list(hydra.overrides.task)), about, folder)
+        return _run(config, hydra, about)
+    except UsageError as mistake:  # of a kind that only shows once data or weights are read
+        print(f"study: {mistake}", file=sys.stderr)
+        sys.exit(2)
     except Exception as error:
-        if alone and isinstance(error, UsageError):  # of a kind that only shows once data or weights are read
-            print(f"study: {error}", file=sys.stderr)
-            sys.exit(2)
-        log.error("crashed: %s", traceback.format_exc() if alone else f"{type(error).__name__}: {error}")
-        record_crash(config, about, folder, error)
-        if alone:
-            sys.exit(1)
-        if config.fail_fast:
-            raise
-        return "crashed"
+        log.error("crashed: %s", traceback.format_exc())
+        record_crash(config, about, Path(hydra.runtime.output_dir), error)
+        sys.exit(1)
+
+
+def _of_many(config: DictConfig, hydra: Any) -> str:
+    """Run a job of a multirun, which an exception does not end: it is recorded, and the job's outcome is `crashed`.
+
+    With `fail_fast` the jobs after a crashed one are not run.
+    """
+    logbook, number = Logbook(Path(hydra.sweep.dir)), int(hydra.job.num)
+    if config.fail_fast and any(entry.outcome == CRASHED for entry in logbook.entries()):
+        return "not run"
+    about = _about(config, hydra, time.time())
+    entry = logbook.start(number, about.run_name)
+    log.info("%s: %s", logbook.place(number), about.run_name)
+    if _shares_terminal(hydra):
+        _label(f"job {number + 1}")
+    try:
+        outcome = _run(config, hydra, about)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        log.error("crashed: %s", reason)
+        logbook.end(entry, CRASHED, reason)
+        record_crash(config, about, Path(hydra.runtime.output_dir), error)
+        return CRASHED
+    logbook.end(entry, outcome)
+    return outcome
+
+
+def _run(config: DictConfig, hydra: Any, about: About) -> str:
+    from study.config.job import prepare
+    from study.job import run
+    from study.runtime.progress import shown
+
+    with shown(config.trainer.progress, shared=_shares_terminal(hydra)):
+        return run(prepare(config, hydra, list(hydra.overrides.task)), about, Path(hydra.runtime.output_dir))
+
+
+def _shares_terminal(hydra: Any) -> bool:
+    """Whether the launcher runs jobs at the same time, in processes of their own."""
+    return not hydra.launcher._target_.endswith(".BasicLauncher")
+
+
+def _label(name: str) -> None:
+    """Begin the job's lines in the terminal with its name, to tell them from those of other jobs."""
+    for handler in logging.root.handlers:
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            handler.setFormatter(logging.Formatter(f"{name}: %(message)s"))
 
 
 def record_crash(config: DictConfig, about: About, folder: Path, error: Exception) -> None:
@@ -71,7 +112,7 @@ def _about(config: DictConfig, hydra: Any, started: float) -> About:
     from study.tracking.about import About
 
     values: Any = OmegaConf.to_container(config, resolve=True)
-    names = Names.of(values, dict(hydra.runtime.choices))
+    names = Names.of(config, dict(hydra.runtime.choices), list(hydra.overrides.task))
     return About(
         experiment=values["tracking"]["experiment"],
         run_name=names.run,

@@ -24,7 +24,7 @@ from study.models.classifier import Classifier
 from study.problem import faulty
 from study.problem.recipe import Recipe
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach
+from study.repairs.approach import Approach
 from study.runtime.hardware import Hardware
 from study.safeguards.base import Safeguard
 from study.storage.blueprint import outside_names

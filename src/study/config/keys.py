@@ -15,12 +15,12 @@ import torch
 from study.config.job import Job
 from study.config.names import PLACES
 from study.problem import faulty
-from study.repair.approach import Approach
+from study.repairs.approach import Approach
 from study.storage import paths
 from study.storage.files import key_of
 
 PACKAGE = Path(__file__).parents[1]
-CODE = ("methods", "parts", "repair", "problem", "data", "models", "runtime")
+CODE = ("methods", "parts", "repairs", "problem", "data", "models", "runtime")
 """Folders whose code a repair depends on."""
 
 

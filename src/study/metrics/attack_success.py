@@ -8,6 +8,7 @@ from study.errors import NotApplicable
 from study.metrics.description import Description
 from study.metrics.robustness import LinfPGD, limits
 from study.metrics.sampling import Sample, draw_sample
+from study.runtime.progress import Progress
 
 
 class AttackSuccess(LinfPGD):
@@ -57,8 +58,10 @@ class AttackSuccess(LinfPGD):
             raise NotApplicable("there is no input that both models get right")
         starts = generator.get_state()
         rates = {}
-        for when, model in (("before", before), ("after", after)):
-            generator.set_state(starts)
-            fooled = self.attack(model, sample.inputs[chosen], sample.target[chosen], threat, generator)
-            rates[when] = fooled.double().mean().item()
+        inputs, target = sample.inputs[chosen], sample.target[chosen]
+        with Progress(f"attack ({self.describe().label})", 2 * self.steps_for(len(chosen))) as progress:
+            for when, model in (("before", before), ("after", after)):
+                generator.set_state(starts)
+                fooled = self.attack(model, inputs, target, threat, generator, progress)
+                rates[when] = fooled.double().mean().item()
         return rates

@@ -1,6 +1,6 @@
 """AutoAttack's robust accuracy; the one file that knows pyautoattack."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import ConfigDict, Field, validate_call
@@ -11,6 +11,7 @@ from study.errors import NotApplicable
 from study.metrics.description import Description
 from study.metrics.robustness import frozen, limits
 from study.metrics.sampling import Sample, draw_sample
+from study.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from pyautoattack import AutoAttack
@@ -37,12 +38,16 @@ def attack_sequence(version: Literal["reduced", "standard"], classes: int) -> li
 
 
 class UnitImages(nn.Module):
-    """Presents a model of any bounds and input shape as what pyautoattack knows: images [N, c, h, w] in [0, 1]."""
+    """Presents a model of any bounds and input shape as what pyautoattack knows: images [N, c, h, w] in [0, 1].
+
+    progress: counts the images that pass, while it is set.
+    """
 
     def __init__(self, model: nn.Module, shape: torch.Size, bounds: tuple[float, float]) -> None:
         super().__init__()
         self.model = model
         self.shape = shape
+        self.progress: Progress | None = None
         self.low, self.width = bounds[0], bounds[1] - bounds[0]
 
     def encode(self, inputs: Tensor) -> Tensor:
@@ -53,6 +58,8 @@ class UnitImages(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, C] of unit images."""
         logits: Tensor = self.model(images.reshape(len(images), *self.shape) * self.width + self.low)
+        if self.progress is not None:
+            self.progress.advance(len(images))
         return logits
 
 
@@ -126,29 +133,59 @@ class AutoAttackRobustAccuracy:
             raise NotApplicable("there are no test inputs")
         seed = int(torch.randint(2**31, (), generator=generator))
         inputs, target = sample.inputs[chosen], sample.target[chosen]
-        return {
-            when: self._robust_accuracy(model, inputs, target, threat, seed)
-            for when, model in (("before", before), ("after", after))
-        }
+        with torch.no_grad():
+            classes = before(inputs[:1]).shape[1]
+        total = 2 * len(inputs) * sum(self._passes(classes).values())
+        with Progress(f"attack ({self.describe().label})", total, "passes") as progress:
+            return {
+                when: self._robust_accuracy(model, inputs, target, threat, classes, seed, progress)
+                for when, model in (("before", before), ("after", after))
+            }
 
     def _robust_accuracy(
-        self, model: nn.Module, inputs: Tensor, target: Tensor, threat: ThreatModel, seed: int
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        target: Tensor,
+        threat: ThreatModel,
+        classes: int,
+        seed: int,
+        progress: Progress,
     ) -> float:
         presented = UnitImages(model, inputs.shape[1:], threat.bounds)
         images = presented.encode(inputs)
+        passes = self._passes(classes)
         with torch.no_grad():
-            classes = presented(images[:1]).shape[1]
+            batches = zip(images.split(self.batch_size), target.split(self.batch_size), strict=True)
+            wrong = sum(int((presented(some).argmax(1) != labels).sum()) for some, labels in batches)
+        progress.skip(wrong * sum(passes.values()))
         suite = self._build(presented, classes, threat.radius / presented.width, seed, inputs.device)
+        own = {"apgd-ce": suite.apgd, "apgd-t": suite.apgd_targeted, "square": suite.square}
+        for place, (name, count) in enumerate(passes.items()):
+            later = sum(list(passes.values())[place + 1 :])
+            _count(own.get(name, suite.fab), count, later, presented, progress)
         # pyautoattack seeds the global generators; FAB runs `backward`, which would leave gradients on the weights.
         with frozen(model), torch.random.fork_rng(devices=[inputs.device] if inputs.is_cuda else []):
             _, predicted = suite.run_standard_evaluation(images, target, batch_size=self.batch_size)
         return float((predicted == target).double().mean())
 
+    def _passes(self, classes: int) -> dict[str, int]:
+        """How often each attack of the sequence, in its order, runs an input through the model."""
+        targets = min(MAX_TARGETS, classes - 1)
+        passes = {
+            "apgd-ce": self.steps + 2,
+            "apgd-t": targets * (self.steps + 2) + 1,
+            "fab": 2 * self.steps + 4,
+            "fab-t": targets * (2 * self.steps + 3) + 1,
+            "square": self.queries + 3,
+        }
+        return {attack: passes[attack] for attack in attack_sequence(self.version, classes)}
+
     def _build(self, model: nn.Module, classes: int, radius: float, seed: int, device: torch.device) -> "AutoAttack":
         # Imported here: the package is needed by this metric alone.
         from pyautoattack import AutoAttack
 
-        attacks = attack_sequence(self.version, classes)
+        attacks: list[Any] = attack_sequence(self.version, classes)
         suite = AutoAttack(model, eps=radius, version="custom", attacks=attacks, device=device, seed=seed)
         # "custom" keeps five restarts and asks for nine target classes whatever the number of classes.
         suite.apgd.n_restarts = suite.fab.n_restarts = 1
@@ -156,3 +193,19 @@ class AutoAttackRobustAccuracy:
         suite.apgd.n_iter = suite.apgd_targeted.n_iter = suite.fab.n_iter = self.steps
         suite.square.n_queries = self.queries
         return suite
+
+
+def _count(attack: Any, passes: int, later: int, model: UnitImages, progress: Progress) -> None:
+    """Let an attack count its passes; what it, and for fooled inputs the later ones, need not do leaves the total."""
+    perturb = attack.perturb
+
+    def counted(images: Tensor, target: Tensor) -> Tensor:
+        start, model.progress = progress.done, progress
+        found: Tensor = perturb(images, target)
+        model.progress = None
+        progress.skip(passes * len(images) - (progress.done - start))
+        with torch.no_grad():
+            progress.skip(later * int((model(found).argmax(1) != target).sum()))
+        return found
+
+    attack.perturb = counted

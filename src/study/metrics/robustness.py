@@ -1,5 +1,6 @@
 """Projected gradient descent in the L-infinity ball, batched, dropping an input as soon as it is fooled."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from study.data.threat import ThreatModel
 from study.errors import NotApplicable
+from study.runtime.progress import Progress
 
 
 @contextmanager
@@ -110,6 +112,7 @@ class LinfPGD:
         labels: Tensor,
         threat: ThreatModel | None,
         generator: torch.Generator,
+        progress: Progress | None = None,
     ) -> Tensor:
         """Which inputs the attack turns wrong, at its start or after any of its steps.
 
@@ -119,6 +122,7 @@ class LinfPGD:
             labels: [N] long.
             threat: the ball around each input in which the attack stays.
             generator: on the CPU, for the random starts.
+            progress: counts the steps, `steps_for(N)` at most; None: nobody counts.
 
         Returns:
             [N] bool.
@@ -128,14 +132,25 @@ class LinfPGD:
         """
         threat = limits(threat, self.epsilon, inputs)
         fooled = torch.ones(len(inputs), dtype=torch.bool, device=inputs.device)
+        progress = progress or Progress("attack")
         with frozen(model), torch.enable_grad():
             for batch in torch.arange(len(inputs), device=inputs.device).split(self.batch_size):
-                survivors = self._survivors(model, inputs[batch], labels[batch], threat, generator)
+                survivors = self._survivors(model, inputs[batch], labels[batch], threat, generator, progress)
                 fooled[batch[survivors]] = False
         return fooled
 
+    def steps_for(self, count: int) -> int:
+        """Gradient steps that an attack on `count` inputs takes at most, a batch of them at a time."""
+        return math.ceil(count / self.batch_size) * self.steps
+
     def _survivors(
-        self, model: nn.Module, inputs: Tensor, labels: Tensor, threat: ThreatModel, generator: torch.Generator
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        labels: Tensor,
+        threat: ThreatModel,
+        generator: torch.Generator,
+        progress: Progress,
     ) -> Tensor:
         """Indices into the batch of the inputs that no iterate fools."""
         lower, upper = threat.ball(inputs)
@@ -143,15 +158,17 @@ class LinfPGD:
         start = torch.rand(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs.device)
         iterate = (inputs + threat.radius * (2 * start - 1)).clamp(lower, upper)
         alive = torch.arange(len(inputs), device=inputs.device)
-        for _ in range(self.steps):
+        for step in range(self.steps):
             if len(alive) == 0:
+                progress.skip(self.steps - step)
                 return alive
             iterate.requires_grad_()
             logits = model(iterate)
             (gradient,) = torch.autograd.grad(LOSSES[self.loss](logits, labels), iterate)
             right = logits.argmax(dim=1) == labels
             alive, labels, lower, upper = alive[right], labels[right], lower[right], upper[right]
-            step = self.relative_step * threat.radius * gradient[right].sign()
-            iterate = (iterate.detach()[right] + step).clamp(lower, upper)
+            change = self.relative_step * threat.radius * gradient[right].sign()
+            iterate = (iterate.detach()[right] + change).clamp(lower, upper)
+            progress.advance()
         with torch.no_grad():
             return alive[model(iterate).argmax(dim=1) == labels] if len(alive) else alive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
@@ -15,6 +16,8 @@ from study.metrics.description import Description
 from study.metrics.measured import Measured
 from study.metrics.sampling import Sample
 from study.runtime.randomness import stream
+
+log = logging.getLogger(__name__)
 
 
 class Suite:
@@ -54,6 +57,7 @@ class Suite:
             target: [N] long, the labels.
             groups: [N] long, 0 or 1; None where the data set has none.
         """
+        log.info("measuring on %d test inputs", len(target))
         measured = Measured()
         for metric in self.comparisons.values():
             metric.to(target.device).reset()

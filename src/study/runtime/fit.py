@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import time
@@ -11,17 +12,17 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 from torch import Tensor
 
 from study.errors import BudgetExceeded, OutOfTime
 from study.runtime.hardware import Hardware
+from study.runtime.progress import Progress
 
 Curve = list[tuple[int, float]]
 """Points (step, value) of one logged quantity."""
@@ -31,12 +32,13 @@ class Stage(pl.LightningModule):
     """What one Trainer fits: a module that brings its own `train_dataloader` and its own limits.
 
     max_epochs: passes over the loader, max_steps: optimizer steps; -1: no such limit; steps_taken: gradient steps taken
-    in all fits so far.
+    in all fits so far; unit: what one item of its loader is, in the plural, as progress is counted in.
     """
 
     max_epochs: int = -1
     max_steps: int = -1
     steps_taken: int = 0
+    unit: ClassVar[str] = "batches"
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As torch's own, but for the name of the present hook, which Lightning notes twenty times in each step."""
@@ -111,8 +113,29 @@ class Deadline(pl.Callback):
             raise OutOfTime("ran over its time budget")
 
 
-def fit(stage: Stage, hardware: Hardware, curves: Curves, deadline: float | None = None) -> None:
-    """Fit `stage` until its `max_epochs` or `max_steps`, or until it stops itself.
+class FitProgress(Progress):
+    """Progress of a fit in batches, read off its Trainer: a callback would cost every step some of its time."""
+
+    def __init__(self, title: str, stage: Stage, trainer: pl.Trainer) -> None:
+        super().__init__(title, unit=stage.unit)
+        self.trainer = trainer
+
+    def position(self) -> tuple[float, float | None]:
+        """Batches done and, where epochs or steps are limited, in all."""
+        trainer = self.trainer
+        done = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        limits = []
+        if trainer.max_epochs is not None and trainer.max_epochs > 0:
+            limits.append(trainer.max_epochs * float(trainer.num_training_batches))
+        if trainer.max_steps > 0:
+            per_batch = trainer.global_step / done if done and trainer.global_step else 1
+            limits.append(trainer.max_steps / per_batch)
+        total = min(limits, default=math.inf)
+        return done, None if math.isinf(total) else total
+
+
+def fit(stage: Stage, hardware: Hardware, curves: Curves, deadline: float | None = None, title: str = "train") -> None:
+    """Fit `stage` until its `max_epochs` or `max_steps`, or until it stops itself; its progress is shown as `title`.
 
     Raises OutOfTime at `deadline` (a moment of `time.perf_counter`), BudgetExceeded over the memory budget,
     KeyboardInterrupt on Ctrl-C.
@@ -123,8 +146,6 @@ def fit(stage: Stage, hardware: Hardware, curves: Curves, deadline: float | None
         callbacks.append(Deadline(deadline))
     if hardware.memory_gib is not None:
         callbacks.append(MemoryBudget(hardware.memory_gib))
-    if hardware.shows_progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=10, leave=False))
     trainer = pl.Trainer(
         accelerator="gpu" if hardware.accelerator == "gpu" else "cpu",
         devices=1,
@@ -135,14 +156,15 @@ def fit(stage: Stage, hardware: Hardware, curves: Curves, deadline: float | None
         log_every_n_steps=50,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=hardware.shows_progress,
+        enable_progress_bar=False,
         num_sanity_val_steps=0,
         plugins=[LightningEnvironment()],  # one process per job, on a cluster too: its own detection is not wanted
         inference_mode=False,
     )
     handler = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(stage)
+        with FitProgress(title, stage, trainer):
+            trainer.fit(stage)
     except SystemExit as end:  # Lightning turns Ctrl-C into this, and ignores further ones
         raise KeyboardInterrupt from end
     finally:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.metrics.measured import Measured
-from study.repair.run import RepairResult
+from study.repairs.run import RepairResult
 from study.runtime.fit import Curve
 from study.tracking.result import Origin, Result, flattened
 

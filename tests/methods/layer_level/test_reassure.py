@@ -19,11 +19,11 @@ from study.problem.prediction import predict, right
 from study.problem.problem import Problem
 from study.problem.recipe import Recipe
 from study.problem.task import TaskSpec
-from study.repair.run import RepairResult
+from study.repairs.run import RepairResult
 from study.storage.models import load_model, save_model, weights_hash
+from tests.fitting import finished
 from tests.models.heads import LOWER, UPPER, network, points
 from tests.problems import digits_problem
-from tests.repairs import finished
 
 
 def repaired(problem: Problem, **options: Any) -> tuple[PatchNetwork, RepairResult]:

@@ -21,8 +21,8 @@ from study.problem.prediction import accuracy, right
 from study.problem.problem import Problem
 from study.runtime.fit import Curves
 from study.storage.models import weights_hash
+from tests.fitting import driven, finished, fitted
 from tests.problems import build, digits_problem, digits_splits, problem_of
-from tests.repairs import driven, finished, fitted
 
 FEW: dict[str, Any] = {"num_sub": 2, "sub_epochs": 1}
 RUINOUS = 50.0

@@ -28,10 +28,10 @@ from study.parts.training.consistency import consistency_loss
 from study.parts.training.mixed_training import MixedTraining
 from study.problem.prediction import predict
 from study.problem.problem import Problem
-from study.repair.run import RepairResult
+from study.repairs.run import RepairResult
+from tests.fitting import finished
 from tests.networks import TinyNet
 from tests.problems import build, digits_problem, digits_splits, problem_of, same, with_passing_spoilt
-from tests.repairs import finished
 
 GENTLE = {"epochs": 6, "severity": 1.0, "batch_size": 16}
 

@@ -16,11 +16,11 @@ from study.parts.training import editor_training
 from study.parts.training.editor_training import EditorTraining
 from study.parts.training.fine_tuning import FineTuning
 from study.problem.prediction import right
-from study.repair.run import RepairResult
+from study.repairs.run import RepairResult
 from study.runtime.fit import Stage
 from study.storage.models import weights_hash
+from tests.fitting import finished, fitted
 from tests.problems import digits_problem, digits_splits
-from tests.repairs import finished, fitted
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])

@@ -18,8 +18,8 @@ from study.parts.training.schedule import over_steps
 from study.problem.prediction import right
 from study.problem.problem import Problem
 from study.storage.models import weights_hash
+from tests.fitting import finished, fitted
 from tests.problems import RECIPE, digits_problem, digits_splits
-from tests.repairs import finished, fitted
 
 
 def training_of(problem: Problem, **options: Any) -> FineTuning:

@@ -28,11 +28,11 @@ from study.parts.training.mixed_training import MixedTraining
 from study.parts.training.schedule import PEAK
 from study.problem.prediction import accuracy, right
 from study.problem.problem import Problem
-from study.repair.approach import Repair
-from study.repair.run import RepairResult
+from study.repairs.approach import Repair
+from study.repairs.run import RepairResult
+from tests.fitting import finished, fitted
 from tests.networks import TinyNet
 from tests.problems import build, digits_problem, digits_splits, problem_of, same, with_passing_spoilt
-from tests.repairs import finished, fitted
 
 GUIDES = ["chain", "operator", "raw", "none"]
 

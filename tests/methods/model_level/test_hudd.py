@@ -17,10 +17,10 @@ from study.parts.selection.root_causes import RootCauses, root_causes
 from study.parts.training.running_accuracy import RunningAccuracyTraining
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
-from study.repair.run import RepairResult
+from study.repairs.run import RepairResult
+from tests.fitting import finished
 from tests.networks import TinyNet
 from tests.problems import build, digits_problem, digits_splits, problem_of, same
-from tests.repairs import finished
 
 
 @pytest.fixture

@@ -21,13 +21,13 @@ from study.parts.training.mixmatch import MixMatch
 from study.problem.faulty import FaultyTraining
 from study.problem.prediction import accuracy, predict, right
 from study.problem.problem import Problem
-from study.repair.approach import Repaired
-from study.repair.run import RepairResult
+from study.repairs.approach import Repaired
+from study.repairs.run import RepairResult
 from study.runtime.best_state import state_of
 from study.runtime.fit import Stage
 from study.runtime.randomness import forked
+from tests.fitting import finished, fitted
 from tests.problems import RECIPE, build, digits_problem, digits_splits, problem_of, same
-from tests.repairs import finished, fitted
 
 QUICK: dict[str, Any] = {"views": 2, "severity": 1.0, "warm_epochs": 1, "epochs": 2, "max_ssl_steps": 5}
 LABELS = ["uncertain_clusters", "uncertain", "random"]

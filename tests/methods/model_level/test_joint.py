@@ -22,15 +22,15 @@ from study.parts.training.joint_training import JointTraining
 from study.parts.training.oversampling import Oversampled
 from study.problem.prediction import accuracy, predict, right
 from study.problem.problem import Problem
-from study.repair.approach import Approach, Repaired
-from study.repair.stages import Progress
+from study.repairs.approach import Approach, Repaired
+from study.repairs.stages import Walk
 from study.runtime.fit import Stage
 from study.runtime.randomness import stream
 from study.safeguards.soft_vote import SoftVoting, smallest_tau
 from study.safeguards.unanimous import Unanimous
 from study.storage.models import weights_hash
+from tests.fitting import finished, fitted
 from tests.problems import build, digits_problem, digits_splits, problem_of
-from tests.repairs import finished, fitted
 
 OFF: dict[str, Any] = {"adv": 0, "hinge": 0, "fair": 0, "bal": 0, "aug": 0, "extra_failing": 0}
 
@@ -51,12 +51,12 @@ def trained(approach: Approach, problem: Problem) -> nn.Module:
 
 def repaired(approach: Approach, problem: Problem) -> Repaired:
     """What a repair returns, without the rules that judge the result."""
-    progress = Progress(approach.repair(problem))
-    while isinstance(progress.item, Stage):
-        fitted(progress.item)
-        progress.advance()
-    assert isinstance(progress.item, Repaired)
-    return progress.item
+    walk = Walk(approach.repair(problem))
+    while isinstance(walk.item, Stage):
+        fitted(walk.item)
+        walk.advance()
+    assert isinstance(walk.item, Repaired)
+    return walk.item
 
 
 def joint_training(problem: Problem | None = None, **options: Any) -> JointTraining:

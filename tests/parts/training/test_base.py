@@ -13,8 +13,8 @@ from study.parts.training.base import Training
 from study.problem.prediction import accuracy
 from study.problem.problem import Problem
 from study.storage.models import weights_hash
+from tests.fitting import fitted
 from tests.problems import digits_problem
-from tests.repairs import fitted
 
 
 class Scored(Training):

@@ -19,8 +19,8 @@ from study.problem.prediction import accuracy
 from study.problem.problem import Problem
 from study.runtime.best_state import state_of
 from study.storage.models import weights_hash
+from tests.fitting import fitted
 from tests.problems import digits_problem
-from tests.repairs import fitted
 
 OFF: dict[str, Any] = {"c_edit": 0, "c_loc": 0}
 

@@ -21,8 +21,8 @@ from study.parts.training.joint_training import JointTraining
 from study.parts.training.loss_hinge import LossHinge
 from study.parts.training.schedule import with_schedule
 from study.runtime.randomness import stream
+from tests.fitting import fitted
 from tests.problems import digits_problem
-from tests.repairs import fitted
 
 ADVERSARY = FreeAdversary(weight=1.5, share=0.5, threat=ThreatModel(radius=0.07))
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from study.data.split import Split
 from study.parts.training.label_smoothing import LabelSmoothing, smoothed
-from tests.repairs import fitted
+from tests.fitting import fitted
 
 
 def generator(seed: int = 0) -> torch.Generator:

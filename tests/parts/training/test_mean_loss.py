@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from study.data.split import Batch, Split
 from study.errors import RepairFailed
 from study.parts.training.mean_loss import MeanLoss
-from tests.repairs import fitted
+from tests.fitting import fitted
 
 
 class Labels(MeanLoss):

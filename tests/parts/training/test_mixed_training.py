@@ -15,8 +15,8 @@ from study.parts.training.consistency import consistency_loss
 from study.parts.training.mixed_training import MixedTraining
 from study.problem.prediction import accuracy, predict
 from study.problem.problem import Problem
+from tests.fitting import fitted
 from tests.problems import digits_problem
-from tests.repairs import fitted
 
 
 def darkened(batch: Batch, clean: Tensor, transform: Transform) -> Tensor:

@@ -21,8 +21,8 @@ from study.parts.training.mixmatch import (
     sharpened,
 )
 from study.problem.problem import Problem
+from tests.fitting import fitted
 from tests.problems import digits_problem
-from tests.repairs import fitted
 
 SETTINGS = MixMatchSettings(temperature=0.5, alpha=0.75, weight=100.0, smoothing=0.1)
 

@@ -15,8 +15,8 @@ from study.parts.training.mixmatch import MixMatchSettings
 from study.parts.training.partly_labelled import PartlyLabelled
 from study.problem.prediction import predict, right
 from study.problem.problem import Problem
+from tests.fitting import fitted
 from tests.problems import digits_problem
-from tests.repairs import fitted
 
 SETTINGS = MixMatchSettings(temperature=0.5, alpha=0.75, weight=100.0, smoothing=0.1)
 

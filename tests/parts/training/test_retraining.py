@@ -12,8 +12,8 @@ from study.parts.training.retraining import Retraining
 from study.problem.problem import Problem
 from study.runtime.best_state import BestState
 from study.storage.models import weights_hash
+from tests.fitting import fitted
 from tests.problems import RECIPE, digits_problem
-from tests.repairs import fitted
 
 SGD = dataclasses.replace(RECIPE, optimizer="sgd", lr=0.05)
 CROP = dataclasses.replace(RECIPE, augmentation="crop")

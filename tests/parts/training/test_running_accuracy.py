@@ -9,8 +9,8 @@ from study.data.split import Split
 from study.parts.training.running_accuracy import RunningAccuracyTraining
 from study.problem.prediction import accuracy
 from study.problem.problem import Problem
+from tests.fitting import fitted
 from tests.problems import digits_problem
-from tests.repairs import fitted
 
 Keep = Literal["train", "validation"]
 

@@ -15,8 +15,8 @@ from study.problem.prediction import accuracy, right
 from study.problem.problem import Problem
 from study.runtime.randomness import stream
 from study.storage.models import weights_hash
+from tests.fitting import fitted
 from tests.problems import digits_problem
-from tests.repairs import fitted
 
 
 def trained(problem: Problem, **options: Any) -> SubModelTraining:

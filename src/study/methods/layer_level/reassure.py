@@ -30,7 +30,7 @@ from study.parts.selection.repair_inputs import failing_sample
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Log, Repair, Repaired
+from study.repairs.approach import Approach, Level, Log, Repair, Repaired
 from study.runtime.settings import settings
 
 STEP = {"exact": 2.0, "validation": 2.0**0.25}

@@ -24,7 +24,7 @@ from study.problem.prediction import right
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired
+from study.repairs.approach import Approach, Level, Repair, Repaired
 from study.runtime.best_state import BestState
 from study.runtime.settings import settings
 

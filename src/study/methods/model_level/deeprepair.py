@@ -31,7 +31,7 @@ from study.parts.training.schedule import cosine_sgd
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired
+from study.repairs.approach import Approach, Level, Repair, Repaired
 from study.runtime.settings import settings
 
 

@@ -27,7 +27,7 @@ from study.parts.training.schedule import Schedule
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired
+from study.repairs.approach import Approach, Level, Repair, Repaired
 from study.runtime.settings import settings
 
 Weight = Annotated[float, Field(ge=0)]

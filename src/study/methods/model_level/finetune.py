@@ -17,7 +17,7 @@ from study.parts.training.fine_tuning import Data, FineTuning, training_data
 from study.parts.training.schedule import Schedule
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
-from study.repair.approach import Approach, Level, Repair, Repaired
+from study.repairs.approach import Approach, Level, Repair, Repaired
 from study.runtime.settings import settings
 
 

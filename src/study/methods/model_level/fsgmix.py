@@ -32,7 +32,7 @@ from study.problem.prediction import accuracy
 from study.problem.problem import Problem
 from study.problem.recipe import Auto, Recipe
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired
+from study.repairs.approach import Approach, Level, Repair, Repaired
 from study.runtime.settings import settings
 
 SGD_LR = 0.01

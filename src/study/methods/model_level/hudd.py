@@ -26,7 +26,7 @@ from study.parts.training.running_accuracy import RunningAccuracyTraining
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired
+from study.repairs.approach import Approach, Level, Repair, Repaired
 from study.runtime.settings import settings
 
 if TYPE_CHECKING:

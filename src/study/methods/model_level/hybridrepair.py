@@ -37,7 +37,7 @@ from study.parts.training.validation import validated
 from study.problem.prediction import predict
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired
+from study.repairs.approach import Approach, Level, Repair, Repaired
 from study.runtime.best_state import BestState
 from study.runtime.settings import settings
 

@@ -31,7 +31,7 @@ from study.problem.prediction import right
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired
+from study.repairs.approach import Approach, Level, Repair, Repaired
 from study.runtime.settings import settings
 
 Count = Annotated[int, Field(ge=0, le=10_000)]

@@ -26,7 +26,7 @@ from study.parts.search.patches import patches
 from study.parts.selection.repair_inputs import by_margin, most_frequent_error, passing_sample, random_failing
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
-from study.repair.approach import Approach, Level, Repair, Repaired
+from study.repairs.approach import Approach, Level, Repair, Repaired
 from study.runtime.settings import settings
 
 Factor = Annotated[float, Field(gt=0, le=2)]

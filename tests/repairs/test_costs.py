@@ -1,7 +1,7 @@
 import pytest
 
-from study.repair.costs import COSTS, described
-from study.repair.run import RepairResult
+from study.repairs.costs import COSTS, described
+from study.repairs.run import RepairResult
 
 
 def test_the_figures_of_a_repair_are_its_time_and_all_its_costs() -> None:

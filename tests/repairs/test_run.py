@@ -15,8 +15,8 @@ from torch import nn
 from study.errors import NotApplicable, RepairFailed
 from study.parts.training.base import Training
 from study.problem.problem import Problem
-from study.repair.approach import Approach, Level, Repair, Repaired
-from study.repair.run import run_repair
+from study.repairs.approach import Approach, Level, Repair, Repaired
+from study.repairs.run import run_repair
 from study.runtime.fit import Curves, fit
 from study.runtime.settings import settings
 from tests.problems import HARDWARE, digits_problem, same

@@ -13,12 +13,13 @@ from torch import nn
 from study.errors import BudgetExceeded, NotApplicable, OutOfTime, RepairFailed
 from study.problem.prediction import predict
 from study.problem.problem import Problem
-from study.repair.approach import Approach, Repaired
-from study.repair.changes import changed_share, is_finite
-from study.repair.stages import PatchingStage, Progress
+from study.repairs.approach import Approach, Repaired
+from study.repairs.changes import changed_share, is_finite
+from study.repairs.stages import PatchingStage, Walk
 from study.runtime.fit import Curve, Curves, Stage, fit
 from study.runtime.hardware import Hardware
 from study.runtime.memory import PeakMemory
+from study.runtime.progress import Progress
 from study.runtime.randomness import forked
 from study.storage.models import weights_hash
 
@@ -75,6 +76,7 @@ class _Run:
         self.approach, self.problem, self.hardware = approach, problem, hardware
         self.curves = Curves()
         self.steps: dict[str, float] = {}
+        self.stages = 0
         self.pictures: Callable[[], Mapping[str, Figure]] = dict
         self.start = time.perf_counter()
         self.deadline = None if approach.max_seconds is None else self.start + approach.max_seconds
@@ -103,19 +105,34 @@ class _Run:
 
     def _finished(self) -> Repaired:
         """Run stage after stage until the approach returns."""
-        progress = Progress(self.approach.repair(self.problem))
+        with self._shown():
+            walk = Walk(self.approach.repair(self.problem))
         try:
             self._check_time()
-            while not isinstance(progress.item, Repaired):
-                if isinstance(progress.item, Stage):
-                    self._train(progress.item)
-                    progress.advance()
+            while not isinstance(walk.item, Repaired):
+                self.stages += 1
+                if isinstance(walk.item, Stage):
+                    self._train(walk.item)
+                    with self._shown():
+                        walk.advance()
                 else:
-                    fit(PatchingStage(progress), self.hardware, self.curves, self.deadline)
+                    self._fit(PatchingStage(walk))
                 self._check_time()
         finally:
-            progress.generator.close()
-        return progress.item
+            walk.generator.close()
+        return walk.item
+
+    @property
+    def _title(self) -> str:
+        stage = f", stage {self.stages}" if self.stages > 1 else ""
+        return f"repair ({type(self.approach).__name__}{stage})"
+
+    def _shown(self) -> Progress:
+        """What an approach does between its stages is counted by nobody."""
+        return Progress(self._title, unit="")
+
+    def _fit(self, stage: Stage) -> None:
+        fit(stage, self.hardware, self.curves, self.deadline, self._title)
 
     def _check_time(self) -> None:
         if self.deadline is not None and time.perf_counter() >= self.deadline:
@@ -125,7 +142,7 @@ class _Run:
         """Fit a training that the approach yielded (it may yield one again) and count its gradient steps."""
         before = training.steps_taken
         try:
-            fit(training, self.hardware, self.curves, self.deadline)
+            self._fit(training)
         finally:
             self.steps["steps"] = self.steps.get("steps", 0) + training.steps_taken - before
 

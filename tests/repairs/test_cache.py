@@ -13,8 +13,8 @@ import torch
 from study.errors import UsageError
 from study.methods.model_level.finetune import Finetune
 from study.problem.prediction import predict
-from study.repair.cache import load, repair_once, save
-from study.repair.run import RepairResult
+from study.repairs.cache import load, repair_once, save
+from study.repairs.run import RepairResult
 from study.storage.models import weights_hash
 from tests.crashing import Crashing
 from tests.problems import HARDWARE, digits_problem
@@ -70,7 +70,7 @@ def test_a_crash_in_the_middle_leaves_nothing(tmp_path: Path, monkeypatch: pytes
     def full(*_: object, **__: object) -> str:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("study.repair.cache.json.dumps", full)
+    monkeypatch.setattr("study.repairs.cache.json.dumps", full)
     repair = a_repair()
     with pytest.raises(OSError, match="no space"):
         save(repair, tmp_path / "key")

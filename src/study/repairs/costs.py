@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from study.metrics.description import Description
 from study.metrics.measured import Measured
-from study.repair.run import RepairResult
+from study.repairs.run import RepairResult
 
 COSTS: Mapping[str, Description] = {
     "time/repair": Description(

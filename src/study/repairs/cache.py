@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from study.problem.problem import Problem
-from study.repair.approach import Approach
-from study.repair.run import RepairResult, run_repair
+from study.repairs.approach import Approach
+from study.repairs.run import RepairResult, run_repair
 from study.runtime.hardware import Hardware
 from study.storage.files import locked, new_folder
 from study.storage.models import load_model, save_model

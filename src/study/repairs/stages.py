@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
-from study.repair.approach import Log, Repair, Repaired
+from study.repairs.approach import Log, Repair, Repaired
 from study.runtime.fit import Stage
 
 
-class Progress:
-    """How far a repair has come: `item` is what its generator yielded last, or returned.
+class Walk:
+    """A walk through a repair, stage by stage: `item` is what its generator yielded last, or returned.
 
     Raises TypeError where the generator ends without a `Repaired`.
     """
@@ -34,14 +35,15 @@ class Progress:
 class PatchingStage(Stage):
     """The rounds between two trainings: each training step logs one and runs the next.
 
-    Progress bar, time limit, memory budget and interrupt are thereby Lightning's.
+    Time limit, memory budget and interrupt are thereby Lightning's.
     """
 
     automatic_optimization = False
+    unit: ClassVar[str] = "rounds"
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, walk: Walk) -> None:
         super().__init__()
-        self.progress = progress
+        self.walk = walk
 
     def train_dataloader(self) -> Iterator[int]:
         """The numbers of the rounds."""
@@ -49,11 +51,11 @@ class PatchingStage(Stage):
 
     def training_step(self, number: int, batch_idx: int) -> None:
         """Log the round that has ended, at its own `step` or its number, and run the next."""
-        assert isinstance(self.progress.item, Mapping)
-        values = dict(self.progress.item)
+        assert isinstance(self.walk.item, Mapping)
+        values = dict(self.walk.item)
         self.record(values, int(values.pop("step", number)))
-        self.progress.advance()
-        if not isinstance(self.progress.item, Mapping):
+        self.walk.advance()
+        if not isinstance(self.walk.item, Mapping):
             self.trainer.should_stop = True
 
     def configure_optimizers(self) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from study.models.classifier import Classifier
 from study.models.mlp import MLP
 from study.models.votes import SoftVote, UnanimousVote
-from study.repair.changes import changed_share
+from study.repairs.changes import changed_share
 
 
 class Beside(nn.Module):

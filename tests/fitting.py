@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from study.problem.problem import Problem
-from study.repair.approach import Approach, Repaired
-from study.repair.run import RepairResult, run_repair
-from study.repair.stages import PatchingStage, Progress
+from study.repairs.approach import Approach, Repaired
+from study.repairs.run import RepairResult, run_repair
+from study.repairs.stages import PatchingStage, Walk
 from study.runtime.fit import Curves, Stage, fit
 from tests.problems import HARDWARE, digits_problem
 
@@ -17,14 +17,14 @@ def finished(approach: Approach, problem: Problem | None = None) -> RepairResult
 
 def driven(approach: Approach, problem: Problem) -> tuple[Repaired, Curves]:
     """What an approach returns and logs, without the rules that judge it; raises what it raises."""
-    progress, curves = Progress(approach.repair(problem)), Curves()
-    while not isinstance(progress.item, Repaired):
-        if isinstance(progress.item, Stage):
-            fit(progress.item, HARDWARE, curves)
-            progress.advance()
+    walk, curves = Walk(approach.repair(problem)), Curves()
+    while not isinstance(walk.item, Repaired):
+        if isinstance(walk.item, Stage):
+            fit(walk.item, HARDWARE, curves)
+            walk.advance()
         else:
-            fit(PatchingStage(progress), HARDWARE, curves)
-    return progress.item, curves
+            fit(PatchingStage(walk), HARDWARE, curves)
+    return walk.item, curves
 
 
 def fitted(training: Stage) -> Curves:

@@ -1,0 +1,163 @@
+"""A multirun from the first line to the last, whole, with a crash, and cut off."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+import study.job
+from study.__main__ import main
+from study.cli.logbook import Logbook
+from study.cli.sweep import JobsProgress, Sweep, number_of_jobs
+from study.tracking.result import Result
+from tests.commands import FAST
+
+Study = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(autouse=True)
+def logging_is_put_back() -> Iterator[None]:
+    """Hydra sets the handlers of the whole process."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def study_(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Study:
+    """`python -m study` in this process: its exit code and what it prints."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["study", *arguments, *FAST])
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        return code, capsys.readouterr().out
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the current folder is put there
+    method = tmp_path / "mine" / "method"
+    method.mkdir(parents=True)
+    (method / "crash.yaml").write_text("_target_: tests.crashing.Crashing\nmax_seconds: null\n")
+    return run
+
+
+def test_each_job_says_where_it_stands_and_the_end_what_became_of_them(study_: Study, tmp_path: Path) -> None:
+    code, told = study_("-m", "+method=finetune", "seed=0,1,2")
+    assert code == 0
+    lines = told.splitlines()
+    assert re.fullmatch(r"3 jobs, in multirun/\S+", lines[0])
+    places = [line for line in lines if line.startswith("job ")]
+    assert places[0] == "job 1 of 3: finetune digits s0"
+    assert re.fullmatch(r"job 2 of 3, about \d+ s left: finetune digits s1", places[1])
+    assert re.fullmatch(r"job 3 of 3, about \d+ s left: finetune digits s2", places[2])
+    assert re.fullmatch(r"3 jobs in \d+ s: 3 repaired\.", lines[-2])
+    assert lines[-1] == "Compare: python -m study.report"
+    assert "HYDRA" not in told and "Launching" not in told
+    code, told = study_("-m", "+method=finetune", "seed=0,1")
+    assert re.fullmatch(r"2 jobs in \d+ s: 2 finished before\.", told.splitlines()[-2])
+    assert "job 2 of 2: finetune digits s1" in told  # what was skipped is no measure of time
+
+
+def test_a_crash_is_named_at_the_end(study_: Study) -> None:
+    code, told = study_("-m", "--config-dir", "mine", "+method=crash,finetune", "method.max_seconds=100")
+    assert code == 1
+    assert re.search(r"2 jobs in \d+ s: 1 crashed, 1 repaired\.\ncrash digits s0 crashed: ArithmeticError: ", told)
+    assert "The same command goes on from here" in told
+
+
+def test_fail_fast_leaves_the_jobs_after_a_crash(study_: Study, tmp_path: Path) -> None:
+    line = "--config-dir", "mine", "+method=crash,finetune", "method.max_seconds=100", "seed=0,1", "fail_fast=true"
+    code, told = study_("-m", *line)
+    assert code == 1
+    assert re.search(r"4 jobs in \d+ s: 1 crashed, 3 not run\.", told)
+    (result,) = (tmp_path / "multirun").rglob("result.json")
+    assert Result.read(result.parent).status == "FAILED"
+
+
+def test_a_multirun_that_is_cut_off_is_summed_up(study_: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, ran = study.job.run, []
+
+    def interrupted(*arguments: Any) -> str:
+        if ran:
+            raise KeyboardInterrupt
+        ran.append(1)
+        return run(*arguments)
+
+    monkeypatch.setattr(study.job, "run", interrupted)
+    code, told = study_("-m", "+method=finetune", "seed=0,1,2,3")
+    assert code == 130
+    assert re.fullmatch(r"4 jobs in \d+ s: 1 repaired, 1 unfinished, 2 not run\.", told.splitlines()[-1])
+    assert Sweep.running is None
+
+
+def sweep_of_processes(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "study", "-m", "+method=finetune", *FAST, *arguments]
+    environment = os.environ | {"STUDY_HOME": str(folder)}
+    told = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+    assert told.returncode == 0, told.stderr
+    return told
+
+
+@pytest.mark.slow
+def test_jobs_in_parallel_processes_know_their_place_and_label_their_lines(tmp_path: Path) -> None:
+    told = sweep_of_processes(tmp_path, "seed=0,1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert re.search(r"^job 3 of 3, about \d+ s left: finetune digits s2$", told.stdout, re.MULTILINE)
+    for number in (1, 2, 3):
+        assert f"job {number}: finetune digits s{number - 1}: repaired" in told.stdout
+    assert re.search(r"^3 jobs in \d+ s: 3 repaired\.$", told.stdout, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_jobs_that_write_into_files_are_waited_for_with_a_bar(tmp_path: Path) -> None:
+    told = sweep_of_processes(tmp_path, "seed=0,1", "hydra/launcher=submitit_local", "trainer.progress=true")
+    assert "run the jobs:   0%|" in told.stderr and "0/2 jobs" in told.stderr
+    assert "2 repaired." in told.stdout
+
+
+def test_who_waits_for_jobs_elsewhere_sees_how_many_have_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.cli.sweep.READ_EVERY", 0.0)
+    logbook = Logbook(tmp_path)
+    logbook.open(3)
+    waiting = JobsProgress(logbook, 3)
+    first, _ = logbook.start(0, "first"), logbook.start(1, "second")
+    assert waiting.position() == (0, 3)
+    logbook.end(first, "repaired")
+    assert waiting.position() == (1, 3)
+
+
+def test_a_single_job_has_no_place(study_: Study) -> None:
+    code, told = study_("+method=finetune")
+    assert code == 0
+    assert not [line for line in told.splitlines() if line.startswith(("job", "1 job", "Compare"))]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sweeper", "jobs"),
+    [
+        (["+method=arachne,joint", "seed=range(3)", "dataset=digits"], {}, 6),
+        (["+method=arachne"], {}, 1),
+        (["seed=0,1"], {"params": {"method": "arachne,joint"}}, 4),
+        (["seed=range(3)"], {"_target_": "some.OptunaSweeper", "n_trials": 20}, 20),
+        (["seed=range(3)"], {"_target_": "some.Sweeper"}, None),
+    ],
+)
+def test_the_number_of_jobs_is_known_beforehand(
+    overrides: list[str], sweeper: dict[str, Any], jobs: int | None
+) -> None:
+    basic = {"_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "params": None}
+    hydra = OmegaConf.create({"sweeper": basic | sweeper, "overrides": {"task": overrides}})
+    assert number_of_jobs(hydra) == jobs
