@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from study.data.threat import ThreatModel
-from study.errors import NotApplicable
+from study.errors import NotApplicable, UsageError
 from study.metrics.autoattack import AutoAttackRobustAccuracy, attack_sequence
 from study.metrics.sampling import Sample
 from study.runtime.progress import Progress
@@ -163,3 +163,9 @@ def test_progress_ends_at_its_total_whatever_is_fooled(
     assert progress.title == "attack (robust accuracy)"
     assert progress.total is not None
     assert progress.done == progress.total > 0
+
+
+def test_without_its_package_it_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.metrics.autoattack.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=r"pip install 'repair-study\[autoattack\]'"):
+        AutoAttackRobustAccuracy()

@@ -99,10 +99,10 @@ def repair(
     Raises:
         UsageError: An argument cannot be used; the message says in one sentence why not.
 
-    Example:
-        >>> import study  # doctest: +SKIP
-        >>> repair = study.repair(model, {"train": train, "repair": repair_set, "test": test}, "arachne")
-        >>> repair.model, repair.metrics["after/repair_rate"]
+    >>> inputs, labels = torch.randn(200, 5, generator=torch.Generator().manual_seed(0)), torch.arange(200) % 2
+    >>> result = repair(nn.Linear(5, 2), (inputs, labels), "finetune", epochs=1, progress=False)
+    >>> type(result.model).__name__, sorted(result.pictures), 0 <= result.metrics["after/repair_rate"] <= 1
+    ('Linear', ['confusion'], True)
     """
     approach = approaches.approach(method, **hyperparameters)
     guard, suite = approaches.safeguard(safeguard), approaches.suite(metric)

@@ -20,9 +20,9 @@ def numbered(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Number the values of a column that comes in parts.
 
-    >>> numbers, names = numbered({"train": np.array(["no", "yes", "no"])}, None, "dataset.label=survived")
+    >>> numbers, names = numbered({"train": np.array(["no", "yes", "no", "no", "yes"])}, None, "dataset.label=survived")
     >>> numbers["train"], names
-    (tensor([0, 1, 0]), ['no', 'yes'])
+    (tensor([0, 1, 0, 0, 1]), ['no', 'yes'])
 
     Args:
         columns: [N] text, whole numbers or truth values by the name of the part.

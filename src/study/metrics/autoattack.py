@@ -1,5 +1,6 @@
 """AutoAttack's robust accuracy; the one file that knows pyautoattack."""
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
@@ -7,7 +8,7 @@ from pydantic import ConfigDict, Field, validate_call
 from torch import Tensor, nn
 
 from study.data.threat import ThreatModel
-from study.errors import NotApplicable
+from study.errors import NotApplicable, UsageError
 from study.metrics.description import Description
 from study.metrics.robustness import frozen, limits
 from study.metrics.sampling import Sample, draw_sample
@@ -92,6 +93,8 @@ class AutoAttackRobustAccuracy:
         steps: Annotated[int, Field(ge=1)] = 100,
         queries: Annotated[int, Field(ge=1)] = 5000,
     ) -> None:
+        if find_spec("pyautoattack") is None:
+            raise UsageError("metric=autoattack takes a package more: pip install 'repair-study[autoattack]'")
         self.version = version
         self.epsilon = epsilon
         self.samples = samples

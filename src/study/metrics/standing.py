@@ -83,9 +83,9 @@ def suspicion(accuracy: float, labels: Tensor) -> str | None:
     largest = labels.bincount().max().item() / len(labels)
     if accuracy >= largest + DOUBTFUL * (1 - largest):
         return None
-    how = "no better than always answering with the largest class" if accuracy <= largest else "little"
     return (
-        f"{accuracy:.2%} of the training inputs are right, {how} ({largest:.2%} are of the largest class): "
+        f"{accuracy:.2%} of the training inputs are right, where always answering with the largest class gives "
+        f"{largest:.2%}: "
         "if the network was better where it was trained, its inputs are prepared otherwise here; "
         "set dataset.size, dataset.mean, dataset.std or dataset.transform as in its training"
     )
