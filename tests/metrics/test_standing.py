@@ -11,8 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from study.metrics.standing import suspicion
+from study.problem.prediction import accuracy
+from study.storage.models import load_model
 from study.tracking.result import Result
-from tests.commands import run_job
+from tests.commands import prepared, run_job
 from tests.data.files import write_photos
 
 MEAN, STD = 0.43, 0.05
@@ -73,7 +75,18 @@ def test_one_that_gets_them_as_it_should_is_not_and_its_accuracies_are_told_firs
     assert Result.read(folder).properties["train_accuracy"].unit == "rate"
 
 
-@pytest.mark.parametrize(("accuracy", "doubted"), [(0.5, True), (0.3, True), (0.74, True), (0.76, False), (1.0, False)])
-def test_half_of_the_way_from_the_largest_class_is_the_least(accuracy: float, doubted: bool) -> None:
+@pytest.mark.parametrize(("rate", "doubted"), [(0.5, True), (0.3, True), (0.74, True), (0.76, False), (1.0, False)])
+def test_half_of_the_way_from_the_largest_class_is_the_least(rate: float, doubted: bool) -> None:
     labels = torch.tensor([0] * 50 + [1] * 30 + [2] * 20)
-    assert (suspicion(accuracy, labels) is not None) is doubted
+    assert (suspicion(rate, labels) is not None) is doubted
+
+
+@pytest.mark.usefixtures("store")
+def test_the_validation_split_is_there_to_choose_hyperparameters_by() -> None:
+    _, folder = run_job("+method=finetune", "method.epochs=1", "faulty.epochs=4", *QUICK)
+    metrics = Result.read(folder).metrics
+    model = load_model(folder / "artifacts" / "repaired")
+    (job,) = prepared("+method=finetune", "method.epochs=1", "faulty.epochs=4", *QUICK)
+    job.data.load(0)
+    assert metrics["after/validation_accuracy"] == accuracy(model, job.data.splits["validation"])
+    assert metrics["before/validation_accuracy"] > 0.3 and "before/train_accuracy" not in metrics

@@ -24,9 +24,9 @@ def compared(
         threat: what an attack may do to an input.
         seed: of the sample that is attacked, and of the attacks.
     """
-    test, before = standing.test, standing.logits
+    test, before = standing.splits["test"], standing.logits
     after = before if model is None or model is faulty else predict(model, test)
-    measured = standing.measured | suite.measure(before, after, test.labels, test.groups)
+    measured = suite.measure(before, after, test.labels, test.groups) | standing.beside(model)
     if model is not None:
         sample = sample_of(test, before, after, seed)
         measured |= suite.attack(faulty, model, sample, threat, seed)

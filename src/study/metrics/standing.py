@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from study.data.split import Split
 from study.metrics.description import Description
 from study.metrics.measured import Measured
-from study.problem.prediction import predict, right
+from study.problem.prediction import accuracy, predict
 from study.runtime.randomness import stream
 
 log = logging.getLogger(__name__)
@@ -26,11 +26,16 @@ DOUBTFUL = 0.5
 
 @dataclass(frozen=True)
 class Standing:
-    """How the faulty model does: logits [N, C] on the split `test`, and what else was measured of it."""
+    """How the faulty model does before any repair.
 
-    test: Split
+    splits: those that it was run on, `test` among them; logits: [N, C] on `test`; rates: its accuracy on others, by
+    name; seed: of the items of a large split that it was tried on.
+    """
+
+    splits: Mapping[str, Split]
     logits: Tensor
-    measured: Measured = field(default_factory=Measured)
+    rates: Mapping[str, float]
+    seed: int
 
     @classmethod
     def of(cls, model: nn.Module, splits: Mapping[str, Split], checkpoint: str | None, seed: int) -> Standing:
@@ -38,53 +43,57 @@ class Standing:
 
         A checkpoint that is hardly better than chance on the training split is warned of.
         """
-        test = splits["test"]
-        logits = predict(model, test)
+        logits = predict(model, splits["test"])
+        others = ("validation",) if checkpoint is None else ("train", "validation")
+        rates = {name: accuracy_on(model, splits[name], seed) for name in others}
         if checkpoint is None:
-            return cls(test, logits)
-        rates = accuracies(model, {name: splits[name] for name in ("train", "validation")}, seed)
-        everywhere = rates | {"test": (logits.argmax(1) == test.labels).double().mean().item()}
+            return cls(splits, logits, rates, seed)
+        everywhere = rates | {"test": (logits.argmax(1) == splits["test"].labels).double().mean().item()}
         told = ", ".join(f"{rate:.2%} on {name}" for name, rate in everywhere.items())
         log.info("%s: accuracy %s", Path(checkpoint).name, told)
         if doubt := suspicion(rates["train"], splits["train"].labels):
             log.warning("faulty.checkpoint=%s: %s", checkpoint, doubt)
-        return cls(test, logits, described(rates))
+        return cls(splits, logits, rates, seed)
+
+    def beside(self, model: nn.Module | None) -> Measured:
+        """Accuracy on the training split (of a checkpoint alone), and on validation before and after the repair.
+
+        The latter is what hyperparameters are to be chosen by: the test split would flatter the chosen ones.
+        """
+        measured = Measured()
+        for name, rate in self.rates.items():
+            values = {"before": rate}
+            if name == "validation" and model is not None:
+                values["after"] = accuracy_on(model, self.splits[name], self.seed)
+            measured |= Measured.of(f"{name}_accuracy", _description(name), values)
+        return measured
 
 
-def accuracies(model: nn.Module, splits: Mapping[str, Split], seed: int) -> dict[str, float]:
-    """Accuracy on a random part (`EXAMINED` items at most) of each split, by its name."""
-    found = {}
-    for name, split in splits.items():
-        order = torch.randperm(len(split), generator=stream(seed, "examined", name))
-        part = split if len(split) <= EXAMINED else split.subset(order[:EXAMINED])
-        found[name] = right(model, part).double().mean().item()
-    return found
+def accuracy_on(model: nn.Module, split: Split, seed: int) -> float:
+    """Accuracy on a split, of a large one on a random part (`EXAMINED` items)."""
+    if len(split) > EXAMINED:
+        order = torch.randperm(len(split), generator=stream(seed, "examined", split.name))
+        split = split.subset(order[:EXAMINED])
+    return accuracy(model, split)
 
 
-def described(rates: Mapping[str, float]) -> Measured:
-    """What is tracked of them: `before/NAME_accuracy` for each split."""
-    return Measured(
-        {f"before/{name}_accuracy": value for name, value in rates.items()},
-        {
-            f"{name}_accuracy": Description(
-                label=f"{name} accuracy",
-                unit="rate",
-                higher_is_better=True,
-                meaning=f"share of {name} inputs that the checkpoint classifies right",
-                summary=False,
-            )
-            for name in rates
-        },
+def _description(name: str) -> Description:
+    return Description(
+        label=f"{name} accuracy",
+        unit="rate",
+        higher_is_better=True,
+        meaning=f"share of {name} inputs classified right; approaches may have used them",
+        summary=False,
     )
 
 
-def suspicion(accuracy: float, labels: Tensor) -> str | None:
-    """Why a checkpoint with this accuracy on training items of these labels [N] is not taken at its word, or None."""
+def suspicion(rate: float, labels: Tensor) -> str | None:
+    """Why a checkpoint that gets this share of training items with these labels [N] right is doubted, or None."""
     largest = labels.bincount().max().item() / len(labels)
-    if accuracy >= largest + DOUBTFUL * (1 - largest):
+    if rate >= largest + DOUBTFUL * (1 - largest):
         return None
     return (
-        f"{accuracy:.2%} of the training inputs are right, where always answering with the largest class gives "
+        f"{rate:.2%} of the training inputs are right, where always answering with the largest class gives "
         f"{largest:.2%}: "
         "if the network was better where it was trained, its inputs are prepared otherwise here; "
         "set dataset.size, dataset.mean, dataset.std or dataset.transform as in its training"
