@@ -99,8 +99,10 @@ def repair(
     Raises:
         UsageError: An argument cannot be used; the message says in one sentence why not.
 
-    >>> inputs, labels = torch.randn(200, 5, generator=torch.Generator().manual_seed(0)), torch.arange(200) % 2
-    >>> result = repair(nn.Linear(5, 2), (inputs, labels), "finetune", epochs=1, progress=False)
+    >>> inputs = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
+    >>> model = nn.Linear(5, 2)
+    >>> _ = model.load_state_dict({"weight": torch.zeros(2, 5), "bias": torch.tensor([1.0, 0.0])})  # always class 0
+    >>> result = repair(model, (inputs, (inputs[:, 0] > 0).long()), "finetune", epochs=9, progress=False)
     >>> type(result.model).__name__, sorted(result.pictures), 0 <= result.metrics["after/repair_rate"] <= 1
     ('Linear', ['confusion'], True)
     """
