@@ -101,7 +101,7 @@ def repair(
 
     >>> inputs = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
     >>> model = nn.Linear(5, 2)
-    >>> _ = model.load_state_dict({"weight": torch.zeros(2, 5), "bias": torch.tensor([1.0, 0.0])})  # always class 0
+    >>> _ = model.load_state_dict({"weight": torch.zeros(2, 5), "bias": torch.tensor([0.01, 0.0])})  # class 0
     >>> result = repair(model, (inputs, (inputs[:, 0] > 0).long()), "finetune", epochs=9, progress=False)
     >>> type(result.model).__name__, sorted(result.pictures), 0 <= result.metrics["after/repair_rate"] <= 1
     ('Linear', ['confusion'], True)
