@@ -131,7 +131,7 @@ def test_arrays_are_images_or_rows(home: Path, shape: tuple[int, ...]) -> None:
     ("argument", "sentence"),
     [
         (
-            "dataset.transform={_target_: torchvision.transforms.v2.Compose, transforms: [{_target_: no.Such}]}",
+            "dataset.transform={_target_: torchvision.transforms.v2.Compose, transforms: [{_target_: torch.nn.No}]}",
             "transforms0",
         ),
         ("dataset.transform={_target_: torchvision.transforms.v2.RandomHorizontalFlip}", "it draws random numbers"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 from pathlib import Path
 
 import study
 from study.errors import UsageError
+from study.storage.paths import multirun
+from study.storage.space import full_disk
 
 TELLS = ("help", "hydra_help", "shell_completion")
 """Arguments with which Hydra only tells what there is."""
@@ -21,11 +24,17 @@ def main() -> None:
         print(f"study {study.__version__}")
         return
     find_own_modules()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra prints what its own writing raises, and raises nothing
     try:
         _start()
     except UsageError as mistake:
         print(f"study: {mistake}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if not (sentence := full_disk(error, multirun())):
+            raise
+        print(f"study: {sentence}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("study: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
@@ -66,14 +75,19 @@ def _start() -> None:
 
 def _is_only_checked(arguments: Namespace) -> bool:
     """Check every job; whether the user asked to see them only, in which case they have been listed."""
-    from study.config.compose import composed
+    from study.config.compose import composed, searches
     from study.storage.paths import conf_folder
 
     jobs = composed(arguments, conf_folder())
     if any(getattr(arguments, name) for name in SHOWS):
         return False
+    from study.cli.launchers import check_folders, check_launcher
     from study.cli.plan import check, show
 
+    if arguments.multirun:
+        check_launcher(jobs[0])
+        if not searches(arguments):  # its jobs are not all known
+            check_folders(jobs)
     prepared = check(jobs)
     if any(job.settings.plan for job in prepared):
         show(prepared)

@@ -95,7 +95,10 @@ def measure(
 
 
 def record(job: Job, keys: Keys, about: About, folder: Path, repaired: RepairResult | None, finding: Finding) -> str:
-    """Write the result files, which are the truth, then the store and the ledger; returns the outcome."""
+    """Write the result files, which are the truth, then ledger and store; returns the outcome.
+
+    What is in the ledger is not measured again: if the store is not reached, the same command brings it up to date.
+    """
     papers = {"config.yaml": job.config, "overrides.yaml": job.overrides, "keys.json": asdict(keys)}
     stored = repaired is not None and finding.model is repaired.model  # no safeguard made another one of it
     write_artifacts(folder / ARTIFACTS, job.data, finding, papers, keys.repair_folder, stored=stored)
@@ -103,8 +106,8 @@ def record(job: Job, keys: Keys, about: About, folder: Path, repaired: RepairRes
     curves = {} if repaired is None else repaired.curves
     result = about.result(keys.job, ending, finding.measured, curves, origin_of(job, keys, folder))
     result.write(folder)
-    job.store.write(folder, force=job.settings.force)
     ledger.enter(keys.job, folder)
     log.info("%s", summary(result))
     log.info("%s", left_behind(folder, finding))
+    job.store.write(folder, force=job.settings.force)
     return result.tags["outcome"]

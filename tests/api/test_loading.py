@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import study
 from study.errors import UsageError
 from study.models.classifier import Classifier
+from study.storage.checksums import seal
 from tests.commands import FAST, run_job
 
 
@@ -55,8 +56,21 @@ def test_foreign_code_is_called_only_where_it_is_trusted(folder: Path) -> None:
     stored["arguments"]["net"]["class"] = "tests.api.test_loading.nn.Sequential"
     file.unlink()  # another name of the file in the cache
     file.write_text(json.dumps(stored))
+    seal(file.parent)
     with pytest.raises(UsageError, match=r"trust=\['tests.api.test_loading.nn.Sequential'\]"):
         study.load(folder)
+
+
+def test_a_damaged_model_is_named_and_not_loaded(folder: Path) -> None:
+    file = folder / "artifacts" / "repaired" / "repaired.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-100] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"repaired\.safetensors is damaged: .* force=true") as refusal:
+        study.load(folder)
+    assert str(file) in str(refusal.value)
+    assert run_job("+method=finetune", "method.epochs=1", "force=true", *FAST, name="again")[0] == "repaired"
+    study.load(folder.parent / "again")
 
 
 def test_an_exported_program_gives_the_same_logits_for_any_batch(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -12,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
 import study.job
 from study.__main__ import main
 from study.cli.logbook import Logbook
 from study.cli.sweep import JobsProgress, Sweep, number_of_jobs
+from study.data.split import Split
 from study.tracking.result import Result
+from study.tracking.store import Store
 from tests.commands import FAST
 
 Study = Callable[..., tuple[int, str]]
@@ -79,6 +83,49 @@ def test_a_crash_is_named_at_the_end(study_: Study) -> None:
     assert "The same command goes on from here" in told
 
 
+def test_what_the_store_does_not_take_is_counted_and_recorded_by_the_same_command(
+    study_: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "-m", "+method=finetune", "seed=0,1"
+    measure, measured = study.job.measure, []
+    monkeypatch.setattr(study.job, "measure", lambda *arguments: measured.append(1) or measure(*arguments))
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_run", refused)
+        code, told = study_(*line)
+        assert code == 1
+        assert re.search(r"2 jobs in \d+ s: 2 not recorded\.\n2 not recorded: sqlite:.*: .*Input/output error\n", told)
+        assert "The same command goes on from here" in told and "Compare" not in told
+        assert study_(*line)[0] == 1  # and again: not done as long as it is not in the store
+    code, told = study_(*line)
+    assert code == 0 and "2 finished before." in told
+    assert len(measured) == 2
+    assert len(Store().recorded()) == 2
+
+
+def test_a_single_job_that_the_store_does_not_take_ends_with_1(
+    study_: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_run", refused)
+        assert study_("+method=finetune")[0] == 1
+    assert len(list((tmp_path / "multirun").rglob("result.json"))) == 1
+    assert study_("+method=finetune")[0] == 0
+    assert len(Store().recorded()) == 1
+
+
+def test_a_crash_that_the_store_does_not_take_ends_no_sweep(study_: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "create_run", refused)
+        line = "--config-dir", "mine", "+method=crash,finetune", "method.max_seconds=100"
+        code, told = study_("-m", *line)
+    assert code == 1
+    assert re.search(r"2 jobs in \d+ s: 1 crashed, 1 not recorded\.", told)
+
+
+def refused(*_: object, **__: object) -> None:
+    raise OSError(5, "Input/output error")
+
+
 def test_fail_fast_leaves_the_jobs_after_a_crash(study_: Study, tmp_path: Path) -> None:
     line = "--config-dir", "mine", "+method=crash,finetune", "method.max_seconds=100", "seed=0,1", "fail_fast=true"
     code, told = study_("-m", *line)
@@ -102,6 +149,31 @@ def test_a_multirun_that_is_cut_off_is_summed_up(study_: Study, monkeypatch: pyt
     assert code == 130
     assert re.fullmatch(r"4 jobs in \d+ s: 1 repaired, 1 unfinished, 2 not run\.", told.splitlines()[-1])
     assert Sweep.running is None
+
+
+@pytest.mark.parametrize("line", ["hydra.sweep.subdir=all", "hydra/launcher=joblib hydra.launcher.n_jobs=0"])
+def test_what_would_stop_the_launcher_is_said_before_anything_runs(line: str, study_: Study, tmp_path: Path) -> None:
+    assert study_("-m", "+method=finetune", "seed=0,1", *line.split()) == (2, "")
+    assert not (tmp_path / "multirun").exists()
+
+
+def test_no_job_leaves_its_data_to_the_next(study_: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own search for garbage is off: it comes late where there is much in memory, which a test has not."""
+    run, live = study.job.run, []
+
+    def counted(*arguments: Any) -> str:
+        live.append(sum(type(one) is Split for one in gc.get_objects()))
+        return run(*arguments)
+
+    monkeypatch.setattr(study.job, "run", counted)
+    gc.collect()
+    gc.disable()
+    try:
+        code, _ = study_("-m", "+method=finetune,arachne", "seed=0,1", "dataset.limit=100", "subject.seed=0")
+    finally:
+        gc.enable()
+    assert code == 0
+    assert len(live) == 4 and set(live) == {live[0]}
 
 
 def sweep_of_processes(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

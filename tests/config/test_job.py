@@ -21,7 +21,7 @@ REFUSED = {
     "trainer.threads=0": "trainer.threads=0: should be at least 1 or auto",
     "architecture=lenet5": "architecture=lenet5 takes images of at least 16x16 pixels",
     "architecture.widths=[3,-1]": "architecture.widths.1=-1",
-    "architecture.num_classes=3": "gives (3,) outputs per input; dataset=digits has 10 classes",
+    "architecture.num_classes=3": "architecture.num_classes=3: should be 10, as dataset=digits has so many classes",
     "architecture._target_=torch.nn.Nonsense": "architecture: No module named 'torch.nn.Nonsense'",
     "metric.attacks.attack_success_rate.steps=-1": "metric.attacks.attack_success_rate.steps=-1",
     "tracking.uri=ftp://host": "tracking.uri=ftp://host",
@@ -81,7 +81,9 @@ def test_a_checkpoint_of_another_architecture_names_the_tensors(tmp_path: Path) 
 
 
 def test_any_module_serves_as_an_architecture() -> None:
-    (job,) = prepared("architecture=mlp", "~architecture", "+architecture._target_=tests.networks.Plain")
+    (job,) = prepared(
+        "architecture=mlp", "~architecture", "+architecture._target_=tests.networks.Plain", "trust=[tests]"
+    )
     assert job.names.architecture == "plain"
     assert job.make_model()(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
 

@@ -16,6 +16,7 @@ RIGHT: dict[str, Any] = {
     "force": False,
     "plan": False,
     "fail_fast": True,
+    "trust": ["my_package", "other.Net"],
     "objective": "a/b",
 }
 
@@ -33,6 +34,11 @@ def test_right_values() -> None:
         ({"seed": -1}, "seed=-1: should be at least 0"),
         ({"seed": 2**32}, "seed=4294967296: should be less than 4294967296"),
         ({"force": "maybe"}, "force=maybe: should be true or false"),
+        ({"trust": "mine"}, "trust=mine: should be a list, as in [1,2]"),
+        (
+            {"trust": ["a-b"]},
+            "trust.0=a-b: should be the name of a package or of what it holds, such as my_package.Net",
+        ),
         ({"subject": 3}, "subject=3: should be settings of its own (.KEY=VALUE)"),
     ],
 )

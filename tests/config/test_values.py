@@ -54,7 +54,8 @@ def test_right_values_pass() -> None:
 
 
 def test_classes_of_ones_own_are_checked_later() -> None:
-    (job,) = compositions("trainer._target_=mine.Hardware", "trainer.threads=x", "tracking._target_=mine.Store")
+    own = ["trainer._target_=mine.Hardware", "trainer.threads=x", "tracking._target_=mine.Store", "trust=[mine]"]
+    (job,) = compositions(*own)
     check_values(job)
 
 

@@ -5,24 +5,31 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from study.errors import UsageError
 from study.problem import faulty
 from study.problem.faulty import Faulty, FaultySource, checkpoint_fits
 from study.problem.prediction import accuracy
 from study.problem.recipe import Recipe
+from study.storage.checksums import CHECKSUMS
 from study.storage.files import locked
 from study.storage.models import weights_hash
+from study.storage.space import full_disk
+from tests.damages import DAMAGES
+from tests.deaths import die, killed
 from tests.problems import HARDWARE, build, digits_splits
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +71,7 @@ def history_of(result: Faulty) -> nn.Module:
 def test_a_model_is_trained_once_and_read_from_then_on(tmp_path: Path) -> None:
     first = trained(tmp_path / "key")
     times = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "key").iterdir()}
-    assert set(times) == {"faulty.safetensors", "model.json", "history.safetensors", "training.json"}
+    assert set(times) == {"faulty.safetensors", "model.json", "history.safetensors", "training.json", CHECKSUMS}
     second = trained(tmp_path / "key")
     assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "key").iterdir()} == times
     assert weights_hash(first.model) == weights_hash(second.model)
@@ -151,6 +158,53 @@ def test_after_a_kill_in_the_middle_the_next_process_starts_anew(tmp_path: Path)
     assert sorted(os.listdir(tmp_path)) == ["key", "key.lock", "other", "other.lock"]
 
 
+def test_after_a_kill_while_the_folder_is_written_the_next_process_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = weights_hash(trained(tmp_path / "other", epochs=1).model)
+    for moment in ("save_state", "seal"):
+        with monkeypatch.context() as patches:
+            patches.setattr(faulty, moment, die)
+            killed(lambda: trained(tmp_path / "key", epochs=2))
+        left = [name for name in os.listdir(tmp_path) if name.startswith(".key.")]
+        assert len(left) == 1 and not (tmp_path / "key").exists()
+        assert weights_hash(trained(tmp_path / "key", epochs=1).model) == expected
+        assert sorted(os.listdir(tmp_path)) == ["key", "key.lock", "other", "other.lock"]
+        shutil.rmtree(tmp_path / "key")
+
+
+@pytest.mark.parametrize("name", ["faulty.safetensors", "history.safetensors", "model.json", "training.json"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_cache_is_named_and_trained_anew(
+    tmp_path: Path, name: str, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "key"
+    first = trained(folder, epochs=2)
+    damage(folder / name)
+    with caplog.at_level("WARNING"):
+        again = trained(folder, epochs=2)
+    (warning,) = caplog.messages
+    assert str(folder / name) in warning and "key.damaged" in warning
+    assert weights_hash(again.model) == weights_hash(first.model)
+    assert weights_hash(history_of(again)) == weights_hash(history_of(first))
+    caplog.clear()
+    trained(folder, epochs=2)
+    assert not caplog.messages
+
+
+def test_a_full_disk_names_the_folder_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patches:
+        patches.setattr(faulty, "save_state", full)
+        with pytest.raises(OSError) as raised:
+            trained(tmp_path / "key", epochs=2)
+    assert raised.value.filename == str(tmp_path / "key") and full_disk(raised.value)
+    assert os.listdir(tmp_path) == ["key.lock"]
+    assert trained(tmp_path / "key", epochs=2).history is not None
+
+
 def test_a_folder_without_weights_is_trained_anew(tmp_path: Path) -> None:
     (tmp_path / "key").mkdir()
     (tmp_path / "key" / "training.json").write_text("half")
@@ -182,3 +236,39 @@ def test_a_checkpoint_that_does_not_fit_names_the_first_tensors(tmp_path: Path) 
     save_file({"other": torch.zeros(2)}, path)
     with pytest.raises(UsageError, match=r"layers.1.weight is missing; .*; .*, and 4 more$"):
         checkpoint_fits(net, path)
+
+
+WRONG: dict[str, tuple[str, Callable[[Tensor], Tensor], str]] = {
+    "nan": ("layers.1.weight", lambda tensor: tensor / 0 * 0, "layers.1.weight holds NaN"),
+    "infinite": ("layers.2.running_var", lambda tensor: tensor / 0, "layers.2.running_var holds infinity"),
+    "too large": ("layers.1.bias", lambda tensor: tensor.double() + 1e300, "layers.1.bias holds infinity, as float32"),
+    "integer": ("layers.1.weight", Tensor.int, "layers.1.weight is integer (int32) in the file and floating-point in"),
+    "boolean": ("layers.1.bias", Tensor.bool, "layers.1.bias is boolean (bool) in the file and floating-point in"),
+    "complex": ("layers.1.bias", Tensor.cfloat, "layers.1.bias is complex (complex64) in the file and floating-point"),
+    "counter": (
+        "layers.2.num_batches_tracked",
+        Tensor.float,
+        "layers.2.num_batches_tracked is floating-point (float32) in the file and integer in",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_checkpoint_whose_numbers_are_of_no_use_names_the_tensor(tmp_path: Path, case: str) -> None:
+    name, change, told = WRONG[case]
+    net, path = build(batch_norm=True).net, tmp_path / "a.safetensors"
+    state = net.state_dict()
+    save_file(state | {name: change(state[name])}, path)
+    with pytest.raises(UsageError) as refusal:
+        checkpoint_fits(net, path)
+    assert told in str(refusal.value) and f"faulty.checkpoint={path}" in str(refusal.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_checkpoint_of_another_precision_fits(tmp_path: Path, dtype: torch.dtype) -> None:
+    net = build(batch_norm=True).net
+    state = {
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in net.state_dict().items()
+    }
+    save_file(state, tmp_path / "a.safetensors")
+    assert checkpoint_fits(net, tmp_path / "a.safetensors").keys() == state.keys()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.figure
@@ -13,10 +14,14 @@ import torch
 from study.errors import UsageError
 from study.methods.model_level.finetune import Finetune
 from study.problem.prediction import predict
+from study.repairs import cache
 from study.repairs.cache import load, repair_once, save
 from study.repairs.run import RepairResult
+from study.storage.checksums import seal
 from study.storage.models import weights_hash
 from tests.crashing import Crashing
+from tests.damages import DAMAGES
+from tests.deaths import die, killed
 from tests.problems import HARDWARE, digits_problem
 
 
@@ -92,6 +97,7 @@ def test_a_stored_class_that_is_not_configured_is_refused(tmp_path: Path) -> Non
     save(a_repair(), tmp_path / "key")
     path = tmp_path / "key" / "model.json"
     path.write_text(path.read_text().replace("study.models.mlp.MLP", "their.Net"))
+    seal(path.parent)
     with pytest.raises(UsageError, match="names their.Net"):
         load(tmp_path / "key", ())
 
@@ -113,3 +119,43 @@ def test_a_repair_that_crashes_when_it_is_run_again_leaves_the_one_before(tmp_pa
         repair_once(Crashing(), problem, HARDWARE, folder, "code", again=True)
     stored = load(folder, ())
     assert stored is not None and stored.outcome == "repaired"
+
+
+@pytest.mark.parametrize("name", ["repaired.safetensors", "model.json", "repair.json"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_repair_is_named_and_not_used(
+    tmp_path: Path, name: str, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "key"
+    save(a_repair(), folder)
+    damage(folder / name)
+    assert load(folder, ()) is None
+    (warning,) = caplog.messages
+    assert str(folder / name) in warning and "key.damaged" in warning
+    assert not folder.exists()
+
+
+def test_a_damaged_repair_is_computed_anew_and_jobs_keep_what_they_have(tmp_path: Path) -> None:
+    problem, folder, job = digits_problem(), tmp_path / "key", tmp_path / "of a job.safetensors"
+    first = repair_once(Finetune(epochs=1), problem, HARDWARE, folder, "code")
+    job.hardlink_to(folder / "repaired.safetensors")
+    (folder / "repair.json").write_text("")
+    again = repair_once(Finetune(epochs=1), problem, HARDWARE, folder, "other code")
+    assert first.model is not None and again.model is not None and again.code == "other code"
+    assert weights_hash(again.model) == weights_hash(first.model)
+    assert job.read_bytes() == (folder / "repaired.safetensors").read_bytes()
+    assert not job.samefile(folder / "repaired.safetensors")
+
+
+@pytest.mark.parametrize("moment", ["save_model", "seal"])
+def test_a_kill_inside_a_write_leaves_the_repair_of_before_and_its_remains_go(
+    tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, folder = digits_problem(), tmp_path / "key"
+    save(RepairResult(outcome="failure", reason="first"), folder)
+    with monkeypatch.context() as patches:
+        patches.setattr(cache, moment, die)
+        killed(lambda: save(a_repair(), folder))
+    assert len(os.listdir(tmp_path)) == 2
+    assert repair_once(Finetune(epochs=1), problem, HARDWARE, folder, "code").reason == "first"
+    assert sorted(os.listdir(tmp_path)) == ["key", "key.lock"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from study.runtime.memory import RESET, PeakMemory, keep_freed_memory
+from study.runtime.memory import RESET, PeakMemory, keep_freed_memory, release
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -61,3 +63,26 @@ def test_freed_memory_can_be_kept_more_than_once() -> None:
     with PeakMemory(CPU) as memory:
         take(32)
     assert memory.mib >= 0
+
+
+class Ring:
+    """Refers to itself, as a Trainer does through its parts."""
+
+    def __init__(self) -> None:
+        self.ring, self.data = self, torch.ones(64 * MIB, dtype=torch.uint8)
+
+
+def resident() -> float:
+    """Memory that the process holds, in MiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+def test_what_a_ring_of_objects_holds_goes_back_to_the_system() -> None:
+    keep_freed_memory()
+    release()
+    before = resident()
+    Ring()
+    assert resident() - before > 60
+    release()
+    assert resident() - before < 8

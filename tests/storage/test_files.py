@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from study.storage.files import is_locked, key_of, locked, new_folder, write_atomically
+from study.storage.files import (
+    ABANDONED,
+    is_locked,
+    key_of,
+    locked,
+    new_folder,
+    remove_remains,
+    set_aside,
+    write_atomically,
+)
+from tests.deaths import die, killed
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -97,3 +107,70 @@ def test_keys() -> None:
     assert key_of({"b": [1, 2.5], "a": None}) == key_of({"a": None, "b": (1, 2.5)}) == expected
     assert len({key_of(value) for value in ({}, {"a": 1}, {"a": "1"}, [1], 1, None, "")}) == 7
     assert key_of(Path("x")) == key_of("x")
+
+
+def test_everything_has_reached_the_disk_before_it_takes_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final, synced, fsync = tmp_path / "key", [], os.fsync
+
+    def noted(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        synced.append((name.split(".")[1] if name.startswith(".") else name, final.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with new_folder(final) as new:
+        (new / "a").write_text("1")
+        (new / "inner").mkdir()
+        (new / "inner" / "b").write_text("2")
+    assert {name for name, there in synced if not there} == {"a", "b", "inner", "key"}
+    assert synced[-1] == (tmp_path.name, True)
+    synced.clear()
+    write_atomically(tmp_path / "file", "x")
+    assert [name for name, _ in synced] == ["file", tmp_path.name]
+
+
+def test_remains_of_killed_writers_are_removed_by_the_next_who_holds_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with new_folder(tmp_path / "key") as new:
+        (new / "a").write_text("1")
+
+    def replaced() -> None:
+        monkeypatch.setattr(os, "fsync", die)
+        with new_folder(tmp_path / "key") as new:
+            (new / "a").write_text("2")
+
+    killed(replaced)
+    killed(lambda: (monkeypatch.setattr(os, "fsync", die), write_atomically(tmp_path / "key.json", "x")))
+    left = sorted(os.listdir(tmp_path))
+    assert len(left) == 3 and left[0].startswith(".key.") and (tmp_path / "key" / "a").read_text() == "1"
+    others = {".key.notours", ".keys.0123456789ab", ".key.lock.0123456789ab"}
+    for name in others:
+        (tmp_path / name).touch()
+    remove_remains(tmp_path / "key")
+    remove_remains(tmp_path / "key.json")
+    assert set(os.listdir(tmp_path)) == {"key", *others}
+    remove_remains(tmp_path / "absent" / "key")
+
+
+def test_without_a_lock_only_old_remains_are_removed(tmp_path: Path) -> None:
+    young, old = tmp_path / ".file.0123456789ab", tmp_path / ".file.0123456789cd"
+    for path in (young, old):
+        path.touch()
+    written = old.stat().st_mtime - ABANDONED - 60
+    os.utime(old, (written, written))
+    write_atomically(tmp_path / "file", "x")
+    assert young.exists() and not old.exists()
+
+
+def test_what_is_set_aside_keeps_its_content_under_its_other_names(tmp_path: Path) -> None:
+    for content in ("first", "second"):
+        (tmp_path / "key").mkdir()
+        (tmp_path / "key" / "a").write_text(content)
+        (tmp_path / f"{content} name").hardlink_to(tmp_path / "key" / "a")
+        assert set_aside(tmp_path / "key") == tmp_path / "key.damaged"
+    assert (tmp_path / "first name").read_text() == "first"
+    assert (tmp_path / "key.damaged" / "a").read_text() == "second"
+    assert not (tmp_path / "key").exists()

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from study.errors import UsageError
+from study.errors import Damaged
 from study.models.lenet5 import LeNet5
 from study.models.mlp import MLP
 from study.models.votes import SoftVote
-from study.storage.models import load_checkpoint, load_model, save_model, weights_hash
+from study.storage.checksums import seal
+from study.storage.models import check_model, load_model, save_model, weights_hash
 from tests import problems
 
 
@@ -99,55 +99,14 @@ def test_a_model_of_several_is_stored_whole(tmp_path: Path) -> None:
     assert torch.equal(logits(load_model(tmp_path)), logits(vote))
 
 
-def test_checkpoints_of_every_plain_kind(tmp_path: Path) -> None:
-    state = {"weight": torch.rand(2, 3), "bias": torch.rand(2)}
-    save_file(state, tmp_path / "a.safetensors")
-    torch.save(state, tmp_path / "b.pt")
-    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "c.ckpt")
-    for file in tmp_path.iterdir():
-        loaded = load_checkpoint(file)
-        assert loaded.keys() == state.keys()
-        assert all(torch.equal(loaded[name], state[name]) for name in state)
-
-
-class Bomb:
-    """Leaves a trace if it is unpickled."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> tuple:
-        return Path.touch, (self.trace,)
-
-
-@pytest.mark.parametrize("by_torch", [True, False])
-def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path: Path, by_torch: bool) -> None:
-    path, trace = tmp_path / "bomb.pt", tmp_path / "trace"
-    content = {"weight": torch.rand(2), "bomb": Bomb(trace)}
-    if by_torch:
-        torch.save(content, path)
-    else:
-        path.write_bytes(pickle.dumps(content, protocol=2))
-    with pytest.raises(UsageError, match="pickles that could run code are not opened") as refusal:
-        load_checkpoint(path)
-    assert "\n" not in str(refusal.value)
-    assert not trace.exists()
-    pickle.loads(pickle.dumps(Bomb(trace)))
-    assert trace.exists()
-
-
-def test_checkpoints_that_hold_nothing_usable_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"faulty.checkpoint=.*none.pt: there is no such file"):
-        load_checkpoint(tmp_path / "none.pt")
-    with pytest.raises(UsageError, match="there is no such file"):
-        load_checkpoint(tmp_path)
-    save_file({"weight": torch.rand(100)}, tmp_path / "cut.safetensors")
-    whole = (tmp_path / "cut.safetensors").read_bytes()
-    for size in (0, 5, len(whole) - 1):
-        (tmp_path / "cut.safetensors").write_bytes(whole[:size])
-        with pytest.raises(UsageError, match="neither a safetensors file nor a plain state dict"):
-            load_checkpoint(tmp_path / "cut.safetensors")
-    for content in ({}, [torch.rand(2)], {"epoch": 3}, torch.rand(2)):
-        torch.save(content, tmp_path / "odd.pt")
-        with pytest.raises(UsageError, match="holds no state dict"):
-            load_checkpoint(tmp_path / "odd.pt")
+def test_a_stored_model_is_checked_where_it_is_sealed(tmp_path: Path) -> None:
+    save_model(problems.build(), tmp_path)
+    check_model(tmp_path)
+    (tmp_path / "other").write_text("x")
+    seal(tmp_path)
+    (tmp_path / "other").unlink()
+    check_model(tmp_path)
+    with (tmp_path / "repaired.safetensors").open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(Damaged, match=r"repaired\.safetensors is damaged: .*; its job makes it again with force=true"):
+        check_model(tmp_path)

@@ -2,9 +2,11 @@ import shutil
 
 import pytest
 
+from study.storage.paths import cache
 from study.tracking import ledger
 from study.tracking.result import RESULT, SCHEMA
 from study.tracking.store import Store
+from tests.damages import DAMAGES
 from tests.tracking.results import written
 
 
@@ -34,3 +36,16 @@ def test_a_result_that_is_gone_is_not_finished(job):
     shutil.rmtree(job)
 
     assert ledger.folder_of("k0") is None
+
+
+@pytest.mark.parametrize("damage", DAMAGES[:-1])
+def test_a_damaged_entry_is_named_and_its_job_not_finished(job, damage, caplog):
+    entry = cache() / "jobs" / "k0.json"
+    damage(entry)
+
+    assert ledger.finished("k0", Store()) == ""
+    (warning,) = caplog.messages
+    assert str(entry) in warning
+    assert not entry.exists()
+    ledger.enter("k0", job)
+    assert ledger.folder_of("k0") == job

@@ -16,6 +16,7 @@ from study.tracking.result import Result
 from study.tracking.serve import _invite, _views, free_port, has_browser, main
 from study.tracking.store import Store
 from study.tracking.view import link, views
+from tests.processes import within
 from tests.tracking.results import PROPERTIES, written
 
 
@@ -85,20 +86,59 @@ def test_a_browser_needs_a_terminal_and_a_display(monkeypatch, display, terminal
     assert has_browser() is expected
 
 
-@pytest.mark.slow
-def test_the_ui_answers_on_loopback_and_stops_on_ctrl_c(tmp_path):
-    Store(uri=f"sqlite:///{tmp_path}/mlruns/mlflow.db").write(written(tmp_path / "multirun" / "job"))
-    server = subprocess.Popen(
+def started(home):
+    """The UI of a store with one run, as `make ui` starts it; the process and what it printed until it serves."""
+    Store(uri=f"sqlite:///{home}/mlruns/mlflow.db").write(written(home / "multirun" / "job"))
+    ui = subprocess.Popen(
         [sys.executable, "-m", "study.tracking.serve"],
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"STUDY_HOME": str(tmp_path)},
+        env=os.environ | {"STUDY_HOME": str(home)},
     )
-    assert server.stdout is not None
+    printed = ""
+    while "Ctrl-C" not in printed and (line := ui.stdout.readline()):
+        printed += line
+    return ui, printed
+
+
+def is_answered(address):
     try:
-        printed = ""
-        while "Ctrl-C" not in printed and (line := server.stdout.readline()):
-            printed += line
+        return urllib.request.urlopen(f"{address}/health", timeout=5).status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 0), (signal.SIGKILL, -signal.SIGKILL)])
+def test_the_server_ends_with_the_terminal_and_with_the_process_that_started_it(tmp_path, number, code):
+    ui, printed = started(tmp_path)
+    try:
+        address = re.findall(r"every run: +(http://127\.0\.0\.1:\d+)/", printed)[0]
+        assert is_answered(address)
+    finally:
+        ui.send_signal(number)
+        assert ui.wait(20) == code
+    assert within(10, lambda: not is_answered(address))
+
+
+@pytest.mark.parametrize("nohup", [False, True])
+def test_the_end_of_the_terminal_stops_it_unless_it_was_started_to_outlive_it(tmp_path, monkeypatch, nohup):
+    handlers = {signal.SIGHUP: signal.SIG_IGN if nohup else signal.SIG_DFL}
+    monkeypatch.setenv("STUDY_HOME", str(tmp_path))
+    monkeypatch.setattr(serve.signal, "getsignal", handlers.get)
+    monkeypatch.setattr(serve.signal, "signal", handlers.__setitem__)
+    (tmp_path / "mlruns").mkdir()
+
+    assert serve._serve([sys.executable, "-c", "pass"], "http://127.0.0.1:1", "1", {}, browser=False) == 1
+
+    assert (handlers[signal.SIGHUP] == signal.SIG_IGN) is nohup
+    assert handlers[signal.SIGTERM] == handlers[signal.SIGINT] == serve._interrupt
+
+
+@pytest.mark.slow
+def test_the_ui_answers_on_loopback_and_stops_on_ctrl_c(tmp_path):
+    server, printed = started(tmp_path)
+    try:
         address = re.findall(r"by approach.*(http://127\.0\.0\.1:\d+)/#/experiments/1/runs\?", printed)[0]
         body = json.dumps({"experiment_ids": ["1"]}).encode()
         request = urllib.request.Request(

@@ -11,7 +11,7 @@ from torch import nn
 
 from study.errors import UsageError
 from study.storage.blueprint import outside_names
-from study.storage.models import BLUEPRINT, load_model
+from study.storage.models import BLUEPRINT, check_model, load_model
 
 RUN = re.compile(r"[0-9a-f]{32}")
 NETWORKS = re.compile(r"torchvision\.models\.\w+|timm\.create_model|torch\.nn\.\w+")
@@ -29,9 +29,10 @@ def load(source: str | Path, trust: Collection[str] = ()) -> nn.Module:
             torchvision's and timm's networks nothing is called that is not named here.
 
     Raises:
-        UsageError: There is no model, or it names something that is not trusted.
+        UsageError: There is no model, it is damaged, or it names something that is not trusted.
     """
     folder = folder_of(source)
+    check_model(folder)
     names = set(outside_names(json.loads((folder / BLUEPRINT).read_text())))
     for name in sorted(names - set(trust)):
         if not NETWORKS.fullmatch(name):

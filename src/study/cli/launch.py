@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
 import sys
 import time
 import traceback
@@ -13,32 +15,44 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from study.cli.logbook import CRASHED, Logbook
-from study.errors import UsageError
+import study.config.home  # noqa: F401 (in a launcher's worker too Hydra needs what it registers)
+from study.cli.logbook import CRASHED, NOT_RECORDED, SKIPPED, Logbook
+from study.cli.lost import is_stop
+from study.errors import NotRecorded, UsageError
+from study.runtime.parent import end_as_worker
 from study.storage.paths import home
+from study.storage.space import full_disk
 
 if TYPE_CHECKING:
     from study.tracking.about import About
 
 log = logging.getLogger(__name__)
-OmegaConf.register_new_resolver("study_home", lambda: str(home()), use_cache=False, replace=True)
+GOES_ON = "the same command records it, without measuring again"
+logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback at each of its lines
 # In a launcher's worker process Hydra forgets which version it is to be compatible with, and warns at each job.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
 
 def launch(config: DictConfig) -> str:
     """Run one job; returns its outcome. What ends the process ends it with 2 (a user's mistake) or 1 (a crash)."""
+    end_as_worker()
     hydra: Any = HydraConfig.get()
     if hydra.mode.name == "MULTIRUN":
-        return _of_many(config, hydra)
+        outcome = _of_many(config, hydra)
+        _make_room()
+        return outcome
     about = _about(config, hydra, time.time())
     try:
         return _run(config, hydra, about)
     except UsageError as mistake:  # of a kind that only shows once data or weights are read
         print(f"study: {mistake}", file=sys.stderr)
+        _leave_nothing(Path(hydra.runtime.output_dir))
         sys.exit(2)
+    except NotRecorded as refusal:
+        print(f"study: {refusal}; {GOES_ON}", file=sys.stderr)
+        sys.exit(1)
     except Exception as error:
-        log.error("crashed: %s", traceback.format_exc())
+        log.error("crashed: %s", full_disk(error) or traceback.format_exc())
         record_crash(config, about, Path(hydra.runtime.output_dir), error)
         sys.exit(1)
 
@@ -58,11 +72,18 @@ def _of_many(config: DictConfig, hydra: Any) -> str:
         _label(f"job {number + 1}")
     try:
         outcome = _run(config, hydra, about)
+    except NotRecorded as refusal:
+        log.error("not recorded: %s", refusal.reason)
+        logbook.end(entry, NOT_RECORDED, refusal.reason)
+        return NOT_RECORDED
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if is_stop(error):  # who waits for the job notes that it was lost
+            raise
+        reason = full_disk(error) or f"{type(error).__name__}: {error}".splitlines()[0]
         log.error("crashed: %s", reason)
-        logbook.end(entry, CRASHED, reason)
         record_crash(config, about, Path(hydra.runtime.output_dir), error)
+        with contextlib.suppress(OSError):  # a full disk again: it then counts as unfinished
+            logbook.end(entry, CRASHED, reason)
         return CRASHED
     logbook.end(entry, outcome)
     return outcome
@@ -72,9 +93,30 @@ def _run(config: DictConfig, hydra: Any, about: About) -> str:
     from study.config.job import prepare
     from study.job import run
     from study.runtime.progress import shown
+    from study.tracking.unfinished import not_run, running
 
-    with shown(config.trainer.progress, shared=_shares_terminal(hydra)):
-        return run(prepare(config, hydra, list(hydra.overrides.task)), about, Path(hydra.runtime.output_dir))
+    folder = Path(hydra.runtime.output_dir)
+    with shown(config.trainer.progress, shared=_shares_terminal(hydra)), running(folder):
+        outcome = run(prepare(config, hydra, list(hydra.overrides.task)), about, folder)
+        if outcome == SKIPPED:
+            not_run(folder)
+        return outcome
+
+
+def _leave_nothing(folder: Path) -> None:
+    """Remove the folder of a job that came to nothing, and those above it that it alone was in, within the home."""
+    if {entry.name for entry in folder.iterdir()} <= {".hydra", "study.log"}:
+        shutil.rmtree(folder)
+        for above in (above for above in folder.parents if home() in above.parents):
+            with contextlib.suppress(OSError):  # not empty
+                above.rmdir()
+
+
+def _make_room() -> None:
+    """Before the next job in this process, and outside all that the last one called: nothing refers to its data now."""
+    from study.runtime.memory import release
+
+    release()
 
 
 def _shares_terminal(hydra: Any) -> bool:
@@ -90,20 +132,23 @@ def _label(name: str) -> None:
 
 
 def record_crash(config: DictConfig, about: About, folder: Path, error: Exception) -> None:
-    """Write an exception down as a FAILED result, with its traceback as an artifact.
+    """Write an exception down as a FAILED result, with its traceback as an artifact, as far as the store takes it.
 
-    A result that is there already stays: then only the store failed, and `python -m study.record` helps.
+    A result that is there already stays. A full disk takes no record, and is nothing that a traceback explains.
     """
     from hydra.utils import instantiate
 
     from study.tracking.result import ARTIFACTS, RESULT
 
-    if (folder / RESULT).exists():
+    if (folder / RESULT).exists() or full_disk(error):
         return
-    (folder / ARTIFACTS).mkdir(parents=True, exist_ok=True)
-    (folder / ARTIFACTS / "traceback.txt").write_text("".join(traceback.format_exception(error)))
-    about.crash(error).write(folder)
-    instantiate(config.tracking).write(folder)
+    try:
+        (folder / ARTIFACTS).mkdir(parents=True, exist_ok=True)
+        (folder / ARTIFACTS / "traceback.txt").write_text("".join(traceback.format_exception(error)))
+        about.crash(error).write(folder)
+        instantiate(config.tracking).write(folder)
+    except (OSError, NotRecorded) as refusal:
+        log.error("the crash itself could not be recorded: %s", refusal)
 
 
 def _about(config: DictConfig, hydra: Any, started: float) -> About:

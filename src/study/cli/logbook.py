@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +13,21 @@ from study.runtime.progress import duration
 from study.storage.files import write_atomically
 
 FOLDER, SWEEP = ".sweep", "sweep.json"
-UNFINISHED, SKIPPED, CRASHED = "unfinished", "skipped", "crashed"
-"""What becomes of a job beside the outcomes of a repair: it was cut off or still runs, was not run again, crashed."""
+UNFINISHED, SKIPPED, CRASHED, LOST = "unfinished", "skipped", "crashed", "lost"
+"""What becomes of a job beside the outcomes of a repair: it was cut off or still runs, was not run again, crashed, or
+its cluster knows that it ended and there is no result."""
+NOT_RECORDED = "not recorded"
+"""Its result is in its folder, but the store did not take it."""
+FAILED = (CRASHED, LOST, NOT_RECORDED)
+"""Ends that the same command has to make good, and for which the exit code is 1."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """A job that was started.
 
-    number: from 0; outcome: `unfinished` until it ends; reason: the first line of a crash; seconds: wall-clock time.
+    number: from 0; outcome: `unfinished` until it ends; reason: why it crashed, was lost or was not recorded; seconds:
+    wall-clock time.
     """
 
     number: int
@@ -52,6 +59,13 @@ class Logbook:
         seconds = time.time() - entry.started
         self._write(dataclasses.replace(entry, outcome=outcome, reason=reason, seconds=seconds))
 
+    def lose(self, number: int, name: str, reason: str) -> None:
+        """Note that a job, which may not have started, was lost; nothing changes if it came to its end before."""
+        entries = {entry.number: entry for entry in self.entries()}
+        entry = entries.get(number, Entry(number, name, time.time()))
+        if entry.outcome == UNFINISHED:
+            self.end(dataclasses.replace(entry, name=name), LOST, reason)
+
     def entries(self) -> list[Entry]:
         """The jobs that were started so far, in order."""
         files = [path for path in self.folder.glob("*.json") if path.name != SWEEP]
@@ -78,7 +92,7 @@ class Logbook:
         """
         entries, jobs = self.entries(), self.jobs
         running = sum(entry.outcome == UNFINISHED for entry in entries)
-        ran = [entry.seconds for entry in entries if entry.outcome not in (UNFINISHED, SKIPPED)]
+        ran = [entry.seconds for entry in entries if entry.outcome not in (UNFINISHED, SKIPPED, LOST)]
         if jobs is None or not ran:
             return None
         return sum(ran) / len(ran) * (jobs - len(entries) + running) / max(1, running)
@@ -95,9 +109,12 @@ class Logbook:
         took = duration(time.time() - self._sweep().get("started", time.time()))
         lines = [f"{number} job{'s' if number != 1 else ''} in {took}: {', '.join(counts)}."]
         lines += [f"{entry.name} crashed: {entry.reason}" for entry in entries if entry.outcome == CRASHED]
-        if advice and ({CRASHED, UNFINISHED} & set(outcomes) or number > len(entries)):
+        lines += [f"{entry.name} was lost: {entry.reason}" for entry in entries if entry.outcome == LOST]
+        refusals = Counter(entry.reason for entry in entries if entry.outcome == NOT_RECORDED)
+        lines += [f"{count} not recorded: {reason}" for reason, count in refusals.items()]
+        if advice and ({*FAILED, UNFINISHED} & set(outcomes) or number > len(entries)):
             lines.append("The same command goes on from here: what is finished is not run again.")
-        if advice and set(outcomes) - {CRASHED, UNFINISHED}:
+        if advice and set(outcomes) - {*FAILED, UNFINISHED}:
             lines.append("Compare: python -m study.report")
         return lines
 

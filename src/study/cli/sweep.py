@@ -12,7 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from study.cli.logbook import CRASHED, UNFINISHED, Logbook
+from study.cli.logbook import FAILED, UNFINISHED, Logbook
+from study.cli.lost import survived
 from study.cli.search import best
 from study.config.sweeps import every_job
 from study.runtime.progress import Progress, shown
@@ -41,7 +42,7 @@ class Sweep(Callback):
     """Counts the jobs of a multirun before they start, and says at the end what became of them."""
 
     crashed: ClassVar[int] = 0
-    """Jobs of this process's last multirun that ended in an exception."""
+    """Jobs of this process's last multirun that crashed, were lost, were not recorded, or never ended."""
     running: ClassVar[Logbook | None] = None
     """The logbook of the multirun that has begun and not ended."""
     waiting: ClassVar[ExitStack] = ExitStack()
@@ -55,6 +56,7 @@ class Sweep(Callback):
         here, count = Path.cwd(), "jobs" if jobs is None else f"{jobs} job{'s' if jobs != 1 else ''}"
         print(f"{count}, in {folder.relative_to(here) if folder.is_relative_to(here) else folder}", flush=True)
         if config.hydra.launcher._target_.startswith("hydra_plugins.hydra_submitit_launcher."):
+            Sweep.waiting.enter_context(survived(Sweep.running))
             Sweep.waiting.enter_context(shown(config.trainer.progress))
             Sweep.waiting.enter_context(JobsProgress(Sweep.running, jobs))
 
@@ -69,7 +71,7 @@ class Sweep(Callback):
         if Sweep.running is None:
             return
         Sweep.waiting.close()
-        Sweep.crashed = sum(entry.outcome == CRASHED for entry in Sweep.running.entries())
+        Sweep.crashed = sum(entry.outcome in (*FAILED, UNFINISHED) for entry in Sweep.running.entries())
         interrupted = isinstance(sys.exception(), KeyboardInterrupt)  # `__main__` then says how to go on
         print("\n".join(Sweep.running.summary(advice=not interrupted)), flush=True)
         Sweep.running = None

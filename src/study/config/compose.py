@@ -13,21 +13,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from study.config import own as own_files
+from study.config.complaints import KINDS
 from study.config.experiments import brings_method
+from study.config.home import check_home
 from study.config.overrides import ADDED, KEYS, Offer, check, parse, unknown_key
 from study.config.sweeps import BASIC, every_job, sample_jobs, sweeper_of
 from study.errors import UsageError, nearest
+from study.storage.paths import home
 
 VERSION_BASE = "1.3"
+ONE = ""
+"""In place of a sweeper: the command line is of one job."""
 MODES = ("run", "multirun", "cfg", "info")
 """Options of which Hydra takes one."""
+MERGED = {"ListConfig": KINDS["list"], "DictConfig": KINDS["dict"]}
+"""What should be there in place of something that Hydra cannot merge into it."""
+REFUSED = {
+    "config_path": "the configuration is this program's; --config-dir DIR adds your own",
+    "config_name": "the configuration is this program's; experiment=NAME chooses settings of your own",
+    "experimental_rerun": "it would unpickle a file, which can run code; repeat the command instead",
+}
+"""Options that would run something else than what is checked here."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,9 @@ def parsed(argv: Sequence[str]) -> Namespace:
     if unknown:
         known = re.findall(r"--[\w-]+", parser.format_usage())
         raise UsageError(f"{unknown[0]}: there is no such option; {nearest(unknown[0], known)}")
+    for name, reason in REFUSED.items():
+        if getattr(arguments, name):
+            raise UsageError(f"--{name.replace('_', '-')}: {reason}")
     given = [f"--{name}" for name in MODES if getattr(arguments, name)]
     if len(given) > 1:
         raise UsageError(f"{' '.join(given)}: only one of these at a time")
@@ -76,6 +95,8 @@ def for_hydra(argv: Sequence[str], arguments: Namespace) -> list[str]:
     options = list(argv)
     for text in arguments.overrides:
         options.remove(text)
+    if arguments.help or arguments.hydra_help:
+        return options  # no setting changes a help text, and nothing has checked them
     forced = "++" if arguments.multirun else ""
     overrides = [f"{forced}{text}" if text.startswith("method.") else text for text in arguments.overrides]
     if searches(arguments) and not any(text.startswith("hydra.sweeper.direction=") for text in overrides):
@@ -96,32 +117,56 @@ def composed(arguments: Namespace, conf: Path) -> list[Composed]:
     own = Path(arguments.config_dir).absolute() if arguments.config_dir else None
     if own is not None and not own.is_dir():
         raise UsageError(f"--config-dir {arguments.config_dir}: there is no such folder")
-    search_path = [f"hydra.searchpath=[file://{own}]"] if own else []
+    home()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base=VERSION_BASE, job_name="study"):
         loader = GlobalHydra.instance().config_loader()
         offer = Offer.of(loader, own)
         overrides = parse(arguments.overrides, offer, loader)
         check(overrides, offer, arguments.multirun)
-        if not arguments.multirun:
-            return [_compose(list(arguments.overrides), search_path)]
-        sweeper = sweeper_of(overrides)
-        listed = every_job(overrides) if sweeper == BASIC else sample_jobs(overrides)
-        jobs = [_compose(job, search_path) for job in listed]
-    if sweeper != BASIC and any(job.config.get("plan") is True for job in jobs):
+        if own is not None:
+            own_files.check_names(own, offer.groups, loader)
+        sweeper = sweeper_of(overrides) if arguments.multirun else ONE
+        jobs = _all(_listed(arguments, overrides, sweeper), own, offer)
+    check_home(jobs[0].hydra, multirun=arguments.multirun)
+    searching = sweeper not in (ONE, BASIC)
+    if searching and any(job.config.get("plan") is True for job in jobs):
         raise UsageError(f"plan=true: hydra/sweeper={sweeper} chooses its jobs while it runs; leave one of the two out")
     return jobs
+
+
+def _listed(arguments: Namespace, overrides: Sequence[Override], sweeper: str) -> list[list[str]]:
+    """The arguments of each job."""
+    if sweeper == ONE:
+        return [list(arguments.overrides)]
+    return every_job(overrides) if sweeper == BASIC else sample_jobs(overrides)
+
+
+def _all(jobs: Sequence[list[str]], own: Path | None, offer: Offer) -> list[Composed]:
+    """The jobs, composed; raises UsageError, and for a file of the user's own too that cannot be used."""
+    try:
+        return [_compose(job, own) for job in jobs]
+    except (yaml.YAMLError, OSError, ValueError) as error:
+        sentence = own_files.unreadable(error, own, offer.groups)
+        raise UsageError(sentence or _first_line(error)) from error
+    except RecursionError as error:
+        if own is None:
+            raise
+        raise UsageError(own_files.circle(own, offer.groups)) from error
 
 
 def _refuse(message: str) -> NoReturn:
     raise UsageError(f"{message}; `python -m study --help` shows how to write a command")
 
 
-def _compose(overrides: list[str], search_path: Sequence[str]) -> Composed:
+def _compose(overrides: list[str], own: Path | None) -> Composed:
+    search_path = [f"hydra.searchpath=[file://{own}]"] if own else []
     try:
         whole = compose("config", [*overrides, *search_path], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise _refusal(error, overrides, search_path) from error
+        raise _refusal(error, overrides, own) from error
+    if own is not None:
+        own_files.check_content(own, whole.hydra.runtime.choices)
     config = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
     for key in config:
         if key not in KEYS:
@@ -129,14 +174,18 @@ def _compose(overrides: list[str], search_path: Sequence[str]) -> Composed:
     return Composed(config, whole.hydra, overrides)
 
 
-def _refusal(error: Exception, overrides: list[str], search_path: Sequence[str]) -> UsageError:
+def _refusal(error: Exception, overrides: list[str], own: Path | None) -> UsageError:
     """What Hydra complains of, in one sentence."""
     text = str(error)
     if found := re.match(r"Could not override '([^']+)'", text):
-        return _no_such_key(found.group(1), overrides, search_path)
+        return _no_such_key(found.group(1), overrides, own)
     if found := re.match(r"Could not append to config. An item is already at '([^']+)'", text):
         return UsageError(f"+{found.group(1)}: is there already; write {found.group(1)}=VALUE without the plus")
+    if found := re.match(r"Could not delete from config\. '([^']+)' does not exist", text):
+        return UsageError(f"~{found.group(1)}: there is no value to take out; {found.group(1)}=VALUE sets one")
     if found := re.match(r"Error merging override (.+)", text):
+        if match := re.search(r"Cannot merge (\w+) with (\w+)", str(error.__cause__)):
+            return UsageError(f"{found.group(1)}: should be {MERGED[match.group(2)]}")
         return UsageError(f"{found.group(1)}: {_first_line(error.__cause__ or error)}")
     if found := re.search(r"Could not find '?architecture/default_([\w/]+)'?", text):
         return UsageError(f"dataset={found.group(1)} has no usual architecture: add architecture=NAME")
@@ -149,13 +198,15 @@ def _refusal(error: Exception, overrides: list[str], search_path: Sequence[str])
     return UsageError(_first_line(error))
 
 
-def _no_such_key(path: str, overrides: list[str], search_path: Sequence[str]) -> UsageError:
+def _no_such_key(path: str, overrides: list[str], own: Path | None) -> UsageError:
     """Compose without the override that failed, to see which keys stand beside the one it names."""
     others = [text for text in overrides if not re.match(rf"[+~]*{re.escape(path)}(@|=|$)", text)]
     *parents, _ = path.split(".")
     siblings: Iterable[Any] = KEYS
+    if path in KEYS:
+        return UsageError(f"{path}: has settings of its own, {path}.KEY=VALUE")
     if parents and len(others) < len(overrides):
-        job = _compose(others, search_path)
+        job = _compose(others, own)
         if parents[0] == "method" and "method" not in job.config:
             return UsageError(f"{path}: no method is chosen; add +method=NAME")
         node: Any = job.hydra if parents[0] == "hydra" else job.config.get(parents[0])
@@ -169,4 +220,6 @@ def _no_such_key(path: str, overrides: list[str], search_path: Sequence[str]) ->
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines and error.__cause__ is not None:
+        return f"a reference, ${{...}}, cannot be read: {_first_line(error.__cause__)}"
     return lines[0] if lines else type(error).__name__

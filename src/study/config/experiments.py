@@ -18,7 +18,9 @@ def brings_method(argv: Sequence[str]) -> bool:
     folders = [conf_folder(), *_own_folders(argv)]
     names = [name.removesuffix(".yaml") for text in chosen for name in text.split(",")]
     files = [folder / "experiment" / f"{name}.yaml" for folder in folders for name in names]
-    return any(re.search(r"^\s*-\s*/?method\s*:", file.read_text(), re.M) for file in files if file.is_file())
+    return any(
+        re.search(r"^\s*-\s*/?method\s*:", file.read_text(errors="replace"), re.M) for file in files if file.is_file()
+    )
 
 
 def _own_folders(argv: Sequence[str]) -> list[Path]:

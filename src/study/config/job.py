@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from study.config.instantiate import blueprint_from, made, make_classifier, resolved_architecture
 from study.config.names import Names
 from study.config.settings import Settings, resolved, settings_of
+from study.config.trust import check_homes, check_names
 from study.data.example import example_inputs
 from study.data.module import DataModule
 from study.errors import NotApplicable, UsageError
@@ -100,6 +101,8 @@ def prepare(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Job:
     """Build and check everything; raises UsageError, in one sentence, for whatever a user got wrong."""
     values = resolved(config)
     settings = settings_of(values)
+    check_names(values, hydra)  # again: a launcher's process, and a search, may come to other values
+    check_homes(values, hydra)
     hardware = _hardware(made(values, "trainer", Hardware), hydra.launcher)
     data = made(values, "dataset", DataModule)  # type: ignore[type-abstract]
     data.adopt(values["architecture"])
@@ -127,12 +130,20 @@ def _check(job: Job) -> None:
     _ = job.hardware.device
     if job.recipe.checkpoint is not None:
         faulty.checkpoint_fits(job.task.model.get_submodule("net"), Path(job.recipe.checkpoint))
-    _check_shapes(job.names, job.task)
+    _check_shapes(job.names, job.task, job.architecture.get("num_classes"))
     job.store.check()
 
 
-def _check_shapes(names: Names, task: TaskSpec) -> None:
-    """Run two example inputs through the architecture, whose errors would otherwise come after the data are loaded."""
+def _check_shapes(names: Names, task: TaskSpec, num_classes: Any) -> None:
+    """Run two example inputs through the architecture, whose errors would otherwise come after the data are loaded.
+
+    num_classes: as the architecture's settings say, if they do.
+    """
+    if isinstance(num_classes, int) and num_classes != task.num_classes:
+        raise UsageError(
+            f"architecture.num_classes={num_classes}: should be {task.num_classes}, as dataset={names.dataset_option} "
+            "has so many classes; auto follows it"
+        )
     try:
         with torch.no_grad():
             logits = task.model(task.example(2))
@@ -143,7 +154,7 @@ def _check_shapes(names: Names, task: TaskSpec) -> None:
         ) from error
     if tuple(logits.shape) != (2, task.num_classes):
         raise UsageError(
-            f"architecture={names.architecture} gives {tuple(logits.shape)[1:]} outputs per input; "
+            f"architecture={names.architecture} gives {'x'.join(map(str, logits.shape[1:]))} outputs per input; "
             f"dataset={names.dataset_option} has {task.num_classes} classes"
         )
 

@@ -22,7 +22,7 @@ from hydra.errors import HydraException
 from study.errors import UsageError, nearest
 
 GROUPS = ("method", "dataset", "architecture", "faulty", "metric", "safeguard", "trainer", "tracking")
-KEYS = (*GROUPS, "seed", "subject", "force", "plan", "fail_fast", "objective")
+KEYS = (*GROUPS, "seed", "subject", "force", "plan", "fail_fast", "trust", "objective")
 ADDED = ("method", "experiment")
 """Groups without a usual choice: Hydra asks for a plus in front of them."""
 PLUGINS = {
@@ -67,7 +67,7 @@ def parse(overrides: Iterable[str], offer: Offer, loader: ConfigLoader) -> list[
         try:
             found += parser.parse_overrides([text])
         except HydraException as error:
-            raise UsageError(_unreadable(text)) from error
+            raise UsageError(_unreadable(text, offer)) from error
     return found
 
 
@@ -76,6 +76,8 @@ def check(overrides: Sequence[Override], offer: Offer, multirun: bool) -> None:
     _one_each(overrides)
     for override in overrides:
         _check_name(override, offer)
+        if override.is_delete() and override.key_or_group.partition("/")[0] == "hydra":
+            raise UsageError(f"{override.input_line}: this part of Hydra cannot be taken out, only chosen")
         if override.key_or_group in offer.groups and not override.is_delete():
             _check_plus(override)
             _check_choices(override, offer.groups[override.key_or_group])
@@ -99,9 +101,11 @@ def _options(loader: ConfigLoader, group: str, own: Path | None) -> list[str]:
     return sorted(names)
 
 
-def _unreadable(text: str) -> str:
+def _unreadable(text: str, offer: Offer) -> str:
     name, _, value = text.partition("=")
-    if not re.fullmatch(r"[~+]*[\w./@$-]+", name):
+    if name.lstrip("+") in offer.groups and re.fullmatch(r"[\w -]+", value):  # a name in an alphabet that Hydra lacks
+        _check_choice(name.lstrip("+"), value, offer.groups[name.lstrip("+")])
+    if not re.fullmatch(r"[~+]*[^\W\d][\w./@$-]*", name):
         return f"{text}: {name} is no name of a setting"
     return f"{text}: the value cannot be read; close its brackets, or quote it as text: \"{name}='{value}'\""
 
@@ -158,6 +162,11 @@ def _check_plus(override: Override) -> None:
 def _check_choices(override: Override, options: Sequence[str]) -> None:
     """Refuse a group's option that is not there, with the nearest names; `null` is none."""
     values = override.value()
+    if isinstance(values, dict):
+        group = override.key_or_group
+        raise UsageError(
+            f"{override.input_line}: a choice is made by its name, {group}=NAME; its settings are {group}.KEY=VALUE"
+        )
     if override.is_sweep_override():
         values = list(override.sweep_string_iterator()) if override.is_choice_sweep() else []
     for value in values if isinstance(values, list) else [values]:

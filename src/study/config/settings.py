@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import pydantic
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_core import ErrorDetails
 
-from study.config.complaints import sentences
+from study.config.complaints import sentences, shown
 from study.errors import UsageError
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _dotted(name: str) -> str:
+    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
+        raise ValueError("should be the name of a package or of what it holds, such as my_package.Net")
+    return name
+
+
+DottedName = Annotated[str, AfterValidator(_dotted)]
 
 
 class SubjectSettings(pydantic.BaseModel, extra="forbid"):
@@ -31,17 +41,34 @@ class Settings(pydantic.BaseModel, extra="forbid"):
     force: bool
     plan: bool
     fail_fast: bool
+    trust: list[DottedName]
     objective: str
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """The configuration as plain values, without references; raises UsageError for one that leads nowhere."""
+    """The configuration as plain values, without references; raises UsageError for one that leads nowhere.
+
+    And for a name that is none, such as a number.
+    """
     try:
-        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise UsageError(f"{error.full_key}: is missing") from error
     except OmegaConfBaseException as error:
         raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    _check_names(values, "")
+    return values  # type: ignore[no-any-return]
+
+
+def _check_names(value: Any, place: str) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if not isinstance(name, str):
+                raise UsageError(f"{place}{shown(name)}: is no name of a setting, which is text: put it in quotes")
+            _check_names(inner, f"{place}{name}.")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            _check_names(inner, f"{place}{number}.")
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:

@@ -13,6 +13,7 @@ from study.config.complaints import sentences
 from study.config.compose import Composed
 from study.config.overrides import GROUPS, KEYS
 from study.config.settings import resolved, settings_of
+from study.config.trust import check_names
 from study.errors import UsageError
 from study.problem.recipe import Recipe
 from study.runtime.hardware import Hardware
@@ -28,7 +29,11 @@ def check_values(job: Composed) -> None:
         if key not in job.config and key != "method":
             raise UsageError(f"{key}: is missing; {key}={'NAME' if key in GROUPS else 'VALUE'} puts it there")
     values = resolved(job.config)
+    for group in GROUPS:
+        if group in job.choices and not (isinstance(values.get(group), dict) and "_target_" in values[group]):
+            raise UsageError(f"{group}={job.choices[group]}: sets no {group}._target_, the class that it makes")
     settings_of(values)
+    check_names(values, job.hydra)
     _built(values, "trainer", Hardware)
     recipe = _built(values, "faulty", Recipe)
     if recipe is not None and recipe.checkpoint is not None and not Path(recipe.checkpoint).is_file():

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, validate_call
+from pydantic import Field
 
 from study.data.contents import Contents, Items, contents_of
 from study.data.labels import numbered
@@ -17,6 +17,7 @@ from study.data.part_files import arrays_in, by_part, found
 from study.data.parted import Parted
 from study.data.scaling import Scale
 from study.errors import UsageError
+from study.runtime.settings import checked_call
 
 SUFFIXES = (".npz",)
 USUAL_RADIUS = 0.031
@@ -36,7 +37,7 @@ class Arrays(Parted):
 
     name = "arrays"
 
-    @validate_call
+    @checked_call
     def __init__(
         self,
         *,

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from pydantic import validate_call
 from sklearn.datasets import load_digits
 from torch import Tensor
 
 from study.data.module import SPLITS, DataModule, Epsilon, Limit
 from study.data.source import Pixels, Source
+from study.runtime.settings import checked_call
 
 SIZES = (800, 197, 400, 400)
 
@@ -32,7 +32,7 @@ class Digits(DataModule):
         "augmentation": "none",
     }
 
-    @validate_call
+    @checked_call
     def __init__(self, *, limit: Limit = None, epsilon: Epsilon = 0.1) -> None:
         super().__init__(root=None, limit=limit, epsilon=epsilon)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, validate_call
+from pydantic import Field
 from torch import Tensor
 
 from study.data.drawing import completed, drawn_from_train
@@ -23,6 +23,7 @@ from study.data.split import Split
 from study.data.timm_transform import named_model, timm_transform
 from study.data.transforms import preprocessing
 from study.errors import UsageError
+from study.runtime.settings import checked_call
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 Deviation = Annotated[float, Field(gt=0)]
@@ -53,7 +54,7 @@ class ImageFolder(DataModule):
         "augmentation": "none",
     }
 
-    @validate_call
+    @checked_call
     def __init__(
         self,
         *,
@@ -91,7 +92,7 @@ class ImageFolder(DataModule):
     @cached_property
     def listings(self) -> dict[str, list[tuple[Path, int]]]:
         """Every image file of each part with its label."""
-        return {part: self.layout.listing(part) for part in self.layout.parts}
+        return self.layout.listings()
 
     @cached_property
     def reading(self) -> Reading:

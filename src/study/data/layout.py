@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from study.data.listing import Listing, hidden
 from study.data.module import SPLITS
 from study.errors import UsageError
 
@@ -26,9 +26,17 @@ class Layout:
     parts: dict[str, Path]
     classes: list[str]
 
-    def listing(self, part: str) -> list[tuple[Path, int]]:
-        """Every image file of a part with its label, sorted by class and name, folders in class folders included."""
-        return [(path, label) for label, name in enumerate(self.classes) for path in _images(self.parts[part] / name)]
+    def listings(self) -> dict[str, list[tuple[Path, int]]]:
+        """Every image file of each part with its label, sorted by class and name, folders in class folders included.
+
+        Raises UsageError as `Listing.below` does.
+        """
+        files = Listing()
+        return {part: list(self._labelled(folder, files)) for part, folder in self.parts.items()}
+
+    def _labelled(self, folder: Path, files: Listing) -> Iterator[tuple[Path, int]]:
+        for label, name in enumerate(self.classes):
+            yield from ((path, label) for path in files.below(folder / name))
 
 
 def layout_of(root: Path) -> Layout:
@@ -43,7 +51,7 @@ def layout_of(root: Path) -> Layout:
     if not classes:
         raise UsageError(f"dataset=image_folder: {parts['train']} holds no folders; {HINT}")
     for name in classes:
-        if next(_images(parts["train"] / name), None) is None:
+        if next(Listing().below(parts["train"] / name), None) is None:
             raise UsageError(
                 f"dataset=image_folder: the class folder {parts['train'] / name} holds no image "
                 f"({', '.join(IMG_EXTENSIONS)}); {HINT}"
@@ -77,17 +85,4 @@ def _same_classes(folder: Path, classes: list[str], train: Path) -> None:
 
 
 def _folders(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not _hidden(path.name))
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    """Every image file below `folder`, in an order that no file system decides."""
-    for here, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not _hidden(name))
-        for name in sorted(names):
-            if name.lower().endswith(IMG_EXTENSIONS) and not _hidden(name):
-                yield Path(here, name)
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".")
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not hidden(path.name))

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import torch
 import torchvision
-from pydantic import validate_call
 from torch import Tensor
 
 from study.data.idx import find_idx, read_idx
 from study.data.module import DataModule, Epsilon, Limit
 from study.data.source import Pixels, Source
 from study.errors import UsageError
+from study.runtime.settings import checked_call
 from study.storage.files import locked
 
 IMAGES = ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
@@ -46,7 +46,7 @@ class MNIST(DataModule):
         "augmentation": "none",
     }
 
-    @validate_call
+    @checked_call
     def __init__(
         self, *, root: str | None = None, limit: Limit = None, epsilon: Epsilon = 0.15, download: bool = False
     ) -> None:
@@ -136,7 +136,7 @@ class FashionMNIST(MNIST):
     archive = torchvision.datasets.FashionMNIST
     installed = Path("/usr/share/datasets/fashion-mnist")
 
-    @validate_call
+    @checked_call
     def __init__(
         self, *, root: str | None = None, limit: Limit = None, epsilon: Epsilon = 0.1, download: bool = False
     ) -> None:

@@ -24,6 +24,8 @@ def found(file: str | None, setting: str, suffixes: Sequence[str]) -> Path:
     path = Path(file).expanduser().absolute()
     if not path.exists():
         raise UsageError(f"{setting}={file}: there is no such file or folder")
+    if not path.is_file() and not path.is_dir():
+        raise UsageError(f"{setting}={file}: is neither a file nor a folder; {kinds} or a folder of them is taken")
     if path.is_file() and path.suffix.lower() not in suffixes:
         raise UsageError(f"{setting}={file}: it takes {kinds}, or a folder of such files")
     return path
@@ -59,6 +61,8 @@ def arrays_in(path: Path, setting: str) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     files = [path] if path.is_file() else sorted(path.glob("*.npy"))
     for file in files:
+        if not file.is_file():
+            raise UsageError(f"{setting}: {file} is no file that can be read; take it away")
         try:
             content = np.load(file, allow_pickle=False)
             named = {file.stem: content} if isinstance(content, np.ndarray) else {key: content[key] for key in content}

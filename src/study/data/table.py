@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import torch
-from pydantic import Field, validate_call
+from pydantic import Field
 from torch import Tensor
 
 from study.data.contents import Contents, Items, contents_of
@@ -18,6 +18,7 @@ from study.data.part_files import Stamped, found, split_files
 from study.data.parted import Parted
 from study.data.scaling import Scale
 from study.errors import UsageError, nearest
+from study.runtime.settings import checked_call
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ class Table(Parted):
 
     name = "table"
 
-    @validate_call
+    @checked_call
     def __init__(
         self,
         *,

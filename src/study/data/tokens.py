@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, validate_call
+from pydantic import Field
 from torch import Tensor
 
 from study.data.contents import Contents, Items, contents_of
@@ -22,6 +22,7 @@ from study.data.part_files import Stamped, arrays_in, by_part, found, split_file
 from study.data.parted import Parted
 from study.data.table import frame_of
 from study.errors import UsageError, nearest
+from study.runtime.settings import checked_call
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,7 @@ class Tokens(Parted):
 
     name = "tokens"
 
-    @validate_call
+    @checked_call
     def __init__(
         self,
         *,

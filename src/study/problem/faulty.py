@@ -21,8 +21,10 @@ from study.runtime.best_state import BestState, state_of
 from study.runtime.fit import Curves, Stage, fit
 from study.runtime.hardware import Hardware
 from study.runtime.randomness import forked, stream
-from study.storage.files import is_locked, locked, new_folder
-from study.storage.models import load_checkpoint, load_state, save_model, save_state
+from study.storage.checkpoint import load_checkpoint, not_finite, unfit
+from study.storage.checksums import is_kept, seal
+from study.storage.files import is_locked, locked, new_folder, remove_remains
+from study.storage.models import load_state, save_model, save_state
 
 CODE_VERSION = 1
 """Part of the cache key. Raise it when a change below makes the same recipe end at other weights."""
@@ -76,19 +78,22 @@ class FaultyTraining(Stage):
 
 
 def checkpoint_fits(net: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The state of a user's checkpoint; raises UsageError, naming the first tensors that differ, if `net` differs."""
+    """The state of a user's checkpoint.
+
+    Raises UsageError, naming the first tensors, if `net` has others, or if some are not finite or of another kind.
+    """
     expected = net.eval().state_dict()
     state = _unwrapped(load_checkpoint(path), expected)
     differing = [f"{name} is missing" for name in expected if name not in state]
-    differing += [
-        f"{name} is {_shape(state[name])} in the file and {_shape(tensor)} in the architecture"
-        for name, tensor in expected.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
+    reasons = {name: unfit(state[name], tensor) for name, tensor in expected.items() if name in state}
+    differing += [f"{name} {reason}" for name, reason in reasons.items() if reason]
     differing += [f"{name} is unknown to the architecture" for name in state if name not in expected]
     if differing:
         more = f", and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise UsageError(f"faulty.checkpoint={path} does not fit the architecture: {'; '.join(differing[:3])}{more}")
+    for name, tensor in expected.items():
+        if found := not_finite(state[name], tensor):
+            raise UsageError(f"faulty.checkpoint={path}: {name} holds {found}, so the model has no answers to repair")
     return state
 
 
@@ -107,18 +112,19 @@ class FaultySource:
     def load(self, folder: Path, train: Split, validation: Split) -> Faulty:
         """The checkpoint's model, which has no history; else that of a cache folder, trained first if it is not there.
 
-        Of several processes one trains, the others wait.
+        Of several processes one trains, the others wait. A damaged cache folder is set aside and trained anew.
         """
         if self.recipe.checkpoint is not None:
             return self._from_checkpoint(Path(self.recipe.checkpoint))
-        weights, lock = folder / WEIGHTS, folder.with_suffix(".lock")
-        if not weights.exists() and is_locked(lock):
+        lock = folder.with_suffix(".lock")
+        if not folder.exists() and is_locked(lock):
             log.info("waiting for another job that trains the same faulty model")
         with locked(lock):
-            if not weights.exists():
+            remove_remains(folder)
+            if not is_kept(folder):
                 self._train(folder, train, validation)
         history = folder / HISTORY
-        return Faulty(self._restored(weights), self._restored(history) if history.exists() else None)
+        return Faulty(self._restored(folder / WEIGHTS), self._restored(history) if history.exists() else None)
 
     def _from_checkpoint(self, path: Path) -> Faulty:
         model = self.make_model()
@@ -147,6 +153,7 @@ class FaultySource:
                 model.train().load_state_dict(training.before)
                 save_state(model.eval().state_dict(), new / HISTORY)
             (new / "training.json").write_text(json.dumps(fields, indent=2))
+            seal(new)
         log.info("trained in %.0f s: %.2f %% on validation", fields["seconds"], 100 * fields["validation_accuracy"])
 
     def _restored(self, path: Path) -> nn.Module:
@@ -161,7 +168,3 @@ def _unwrapped(state: dict[str, Tensor], expected: Mapping[str, Tensor]) -> dict
     if set(state) & set(expected) or not all(name.startswith(prefix) for name in state):
         return state
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a scalar"

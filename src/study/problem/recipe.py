@@ -9,8 +9,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
+from pydantic import Field
+
+from study.runtime.settings import settings
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Auto = Literal["auto"]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+@settings
 class Recipe:
     """A training recipe; `auto` stands for what the data set usually takes (see `resolved`).
 

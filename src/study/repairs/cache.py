@@ -13,7 +13,8 @@ from study.problem.problem import Problem
 from study.repairs.approach import Approach
 from study.repairs.run import RepairResult, run_repair
 from study.runtime.hardware import Hardware
-from study.storage.files import locked, new_folder
+from study.storage.checksums import is_kept, seal
+from study.storage.files import locked, new_folder, remove_remains
 from study.storage.models import load_model, save_model
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ def repair_once(
 ) -> RepairResult:
     """The repair that is stored in `folder`, computed and stored first if there is none.
 
-    Of several processes one repairs, the others wait. A stored repair stays until a new one replaces it.
+    Of several processes one repairs, the others wait. A stored repair stays until a new one replaces it; one that is
+    damaged is set aside and computed anew.
 
     Args:
         folder: determined by everything that determines the repair.
@@ -41,6 +43,7 @@ def repair_once(
         again: compute it whatever is stored.
     """
     with locked(folder.with_suffix(".lock")):
+        remove_remains(folder)
         result = None if again else load(folder, allowed)
         if result is None:
             log.info("%s: repairing %d failing inputs", type(approach).__name__, len(problem.failing))
@@ -62,11 +65,12 @@ def save(result: RepairResult, folder: Path) -> None:
         for name, figure in result.pictures.items():
             figure.savefig(new / f"{name}.png", dpi=120, bbox_inches="tight")
         (new / FILE).write_text(json.dumps(fields))
+        seal(new)
 
 
 def load(folder: Path, allowed: Collection[str]) -> RepairResult | None:
-    """The repair stored in `folder`, without its pictures; None if there is none."""
-    if not (folder / FILE).exists():
+    """The repair stored in `folder`, without its pictures; None if there is none that is whole."""
+    if not is_kept(folder):
         return None
     fields = json.loads((folder / FILE).read_text())
     stored = fields.pop("curves")

@@ -98,7 +98,8 @@ def _read_only(tracking_uri: str) -> str:
         with readable(database) as connection:
             connection.execute("SELECT count(*) FROM experiments")
     except sqlite3.Error as error:
-        raise UsageError(f"{database} cannot be read as an MLflow store: {error}") from error
+        advice = "`python -m study.record` makes it anew if it is half made or damaged"
+        raise UsageError(f"{database} cannot be read as an MLflow store: {error}; {advice}") from error
     # "+pysqlite" because for plain "sqlite:///" MLflow would take "file:/..." for a relative path and make its folders.
     url = URL.create("sqlite+pysqlite", database=file_uri(database), query={"mode": "ro", "uri": "true"})
     return url.render_as_string()
@@ -106,13 +107,15 @@ def _read_only(tracking_uri: str) -> str:
 
 def _experiment_id(client: "MlflowClient", name: str, tracking_uri: str) -> str:
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         found = client.get_experiment_by_name(name)
         names = [] if found else [experiment.name for experiment in client.search_experiments()]
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:  # the latter of tables that were never all made
         reason = shorten(str(error).splitlines()[0], 200, placeholder=" ...")
-        raise UsageError(f"the MLflow store {tracking_uri} does not answer: {reason}") from error
+        advice = "; `python -m study.record` says more" if tracking_uri.startswith("sqlite") else ""
+        raise UsageError(f"the MLflow store {tracking_uri} does not answer: {reason}{advice}") from error
     if found is None:
         raise UsageError(f"no experiment {name!r} in {tracking_uri}; {nearest(name, names)}")
     return str(found.experiment_id)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
+from pydantic import Field
 
 from study.errors import UsageError
+from study.runtime.settings import settings
 
 if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+@settings
 class Hardware:
     """Where and with what a job runs (conf/trainer).
 

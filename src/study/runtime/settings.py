@@ -1,14 +1,20 @@
-"""Values whose fields are settings: hyperparameters of an approach, settings of a safeguard."""
+"""What is given by settings: values such as an approach, whose fields they are, and constructors that take them.
+
+Everywhere pydantic checks them, and a number that is not finite is refused.
+"""
 
 from __future__ import annotations
 
 from dataclasses import field
 from typing import TypeVar, dataclass_transform
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, validate_call
 from pydantic.dataclasses import dataclass
 
 _Class = TypeVar("_Class", bound=type)
+
+checked_call = validate_call(config=ConfigDict(allow_inf_nan=False))
+"""Decorator of a constructor whose annotated arguments are settings."""
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field, field))

@@ -1,53 +1,102 @@
-"""Files that are never half written, and locks between processes. Nothing here imports torch."""
+"""Files that are never half written, whatever kills the writer or fills the disk, and locks between processes.
+
+Nothing here imports torch.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from study.storage.space import writing
+
+ABANDONED = 24 * 3600.0
+"""Seconds after which a temporary file is taken for one of a process that was killed, where no lock says so."""
+SYNCS = 16
+"""Files that are written to the disk at a time."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader, or a crash, finds the old content or the new one and nothing between."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path)
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_remains(path, ABANDONED)
+        temporary = _beside(path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def new_folder(final: Path) -> Iterator[Path]:
     """A temporary folder beside `final` that takes its name when the block ends without an exception.
 
-    A folder that has the name already is moved out of the way first, so that it is never seen half removed.
+    A folder that has the name already is moved out of the way first, so that it is never seen half removed. All that
+    is in the new one has reached the disk before it takes the name.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
     temporary, old = _beside(final), _beside(final)
-    temporary.mkdir()
     try:
-        yield temporary
-        if final.exists():
-            final.rename(old)
-        temporary.rename(final)
+        with writing(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            remove_remains(final, ABANDONED)
+            temporary.mkdir()
+            yield temporary
+            with ThreadPoolExecutor(SYNCS) as pool:  # a disk takes many at once in the time of one
+                list(pool.map(_sync, [temporary, *temporary.rglob("*")]))
+            if final.exists():
+                final.rename(old)
+            temporary.rename(final)
+            _sync(final.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 
-@contextmanager
+def remove_remains(path: Path, age: float = 0.0) -> None:
+    """Remove temporary files and folders that killed writers of `path` left beside it.
+
+    age: seconds since they were changed, at least; 0 is for whoever holds the lock of `path`, beside whom none writes.
+    """
+    if not path.parent.is_dir():
+        return
+    with os.scandir(path.parent) as entries:
+        remains = [entry for entry in entries if entry.name.startswith(f".{path.name}.")]
+    for entry in remains:
+        with contextlib.suppress(FileNotFoundError):  # its writer lives and has just moved it into place
+            if _is_temporary(entry.name, path) and time.time() - entry.stat(follow_symlinks=False).st_mtime >= age:
+                _remove(Path(entry.path))
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file or folder to `NAME.damaged`, in place of an earlier one; returns the new path.
+
+    Other names of the same files keep their content.
+    """
+    aside = path.with_name(f"{path.name}.damaged")
+    if path.exists():
+        _remove(aside)
+        path.rename(aside)
+    return aside
+
+
+@contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock between processes; it is released by the system if the process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,3 +141,27 @@ def key_of(value: object) -> str:
 def _beside(path: Path) -> Path:
     """A name that nobody uses, in the same folder (and so on the same disk)."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+
+
+def _is_temporary(name: str, path: Path) -> bool:
+    """Whether a name is one that `_beside` gave for `path`."""
+    return re.fullmatch(rf"\.{re.escape(path.name)}\.[0-9a-f]{{12}}", name) is not None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to the disk now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as refusal:
+        if refusal.errno != errno.EINVAL:  # some network file systems cannot do it for a folder
+            raise
+    finally:
+        os.close(descriptor)

@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from study.errors import UsageError
+from study.errors import Damaged
 from study.storage.blueprint import blueprint_of, from_blueprint
+from study.storage.checksums import CHECKSUMS, verify
 from study.storage.files import write_atomically
 
 BLUEPRINT, WEIGHTS = "model.json", "repaired.safetensors"
@@ -50,6 +51,18 @@ def load_model(folder: Path, allowed: Collection[str] = (), weights: str = WEIGH
     return module
 
 
+def check_model(folder: Path) -> None:
+    """See that a stored model's files are what was written, where the folder holds their checksums.
+
+    Raises Damaged, which names the file.
+    """
+    if (folder / CHECKSUMS).exists():
+        try:
+            verify(folder, MODEL_FILES)
+        except Damaged as damage:
+            raise Damaged(f"{damage}; its job makes it again with force=true") from damage
+
+
 def save_state(state: Mapping[str, Tensor], path: Path) -> None:
     """Store tensors under the network's own keys (contiguous copies: the format refuses shared and strided tensors)."""
     wrapped = bool(state) and all(name.startswith(WRAPPER) for name in state)
@@ -63,25 +76,3 @@ def load_state(module: nn.Module, path: Path) -> None:
     wrapped = bool(expected) and all(name.startswith(WRAPPER) for name in expected)
     state = load_file(path)
     module.load_state_dict({f"{WRAPPER}{name}" if wrapped else name: tensor for name, tensor in state.items()})
-
-
-def load_checkpoint(path: Path) -> dict[str, Tensor]:
-    """A state dict from a safetensors or a plain torch file; a pickle that would run code is refused, not run.
-
-    A Lightning-like checkpoint (`{"state_dict": ...}`) is unwrapped. Raises UsageError if there is nothing usable.
-    """
-    if not path.is_file():
-        raise UsageError(f"faulty.checkpoint={path}: there is no such file")
-    try:
-        content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # a foreign file: torch and safetensors raise a dozen kinds
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(
-            f"faulty.checkpoint={path}: neither a safetensors file nor a plain state dict "
-            f"(pickles that could run code are not opened): {first_line}"
-        ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise UsageError(f"faulty.checkpoint={path}: holds no state dict (names and tensors)")
-    return content

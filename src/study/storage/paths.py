@@ -1,12 +1,35 @@
 """Where things lie: everything that a user may lose or move hangs on STUDY_HOME and STUDY_DATA."""
 
 import os
+import re
 from pathlib import Path
+
+from study.errors import UsageError
+
+MISREAD = {
+    r"\?": "the address of a database cannot hold it",
+    r"%[0-9A-Fa-f]{2}": "the address of a database cannot hold it",
+    r"\$\{": "the configuration would take it for a reference",
+    r"[\x00-\x1f\x7f]": "a path in a message or a list has one line",
+}
+"""What the path of the home folder cannot hold, as it would be read as something else, and why."""
 
 
 def home() -> Path:
-    """The folder that holds the three below: STUDY_HOME, or the current folder."""
-    return Path(os.environ.get("STUDY_HOME") or ".").expanduser().resolve()
+    """The folder that holds the three below: STUDY_HOME, or the current folder; it need not be there yet.
+
+    Raises UsageError where it cannot be one: a file is in its place, or its path would be misread.
+    """
+    given = os.environ.get("STUDY_HOME")
+    path = Path(given or ".").expanduser().resolve()
+    what = f"STUDY_HOME={given}" if given else f"the current folder {path}"
+    for pattern, reason in MISREAD.items():
+        if found := re.search(pattern, str(path)):
+            raise UsageError(f"{what}: holds {found.group()}, and {reason}; set STUDY_HOME to another folder")
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if not there.is_dir():
+        raise UsageError(f"{what}: {there} is a file; set STUDY_HOME to a folder")
+    return path
 
 
 def multirun() -> Path:

@@ -19,6 +19,7 @@ from pyarrow import parquet
 from torch import Tensor
 
 from study.data.module import DataModule
+from study.storage.checksums import checksums, seal
 from study.storage.files import linked, new_folder
 from study.storage.models import INPUTS, MODEL_FILES, WEIGHTS, save_model
 from study.tracking.finding import Finding
@@ -59,7 +60,8 @@ def write_artifacts(
             else:
                 save_model(finding.model, new / REPAIRED)
             (new / REPAIRED / INPUTS).write_text(json.dumps(_inputs(data), indent=2))
-            for picture in repair.glob("*.png"):
+            seal(new / REPAIRED, checksums(repair) if stored else {})
+            for picture in (path for path in repair.glob("*.png") if not path.is_symlink()):
                 linked(picture, new / picture.name)
         if finding.before is not None and finding.after is not None:
             _write_predictions(new / "predictions.parquet", data, finding.before, finding.after)

@@ -37,6 +37,18 @@ def recorded(database: Path, experiment: str) -> set[tuple[str, int]]:
     return {(str(key), int(str(start))) for key, start, _ in _rows(database, RECORDED, experiment)}
 
 
+def doubled(database: Path, experiment: str) -> set[str]:
+    """The keys that more than one FINISHED run carries."""
+    query = RECORDED + "AND runs.status = 'FINISHED' GROUP BY tags.value HAVING count(*) > 1"
+    return {str(key) for key, *_ in _rows(database, query, experiment)}
+
+
+def lifecycle(database: Path, experiment: str) -> str | None:
+    """`active` or `deleted`, None where there is no such experiment yet."""
+    rows = _rows(database, "SELECT lifecycle_stage FROM experiments WHERE name = ?", experiment)
+    return str(rows[0][0]) if rows else None
+
+
 def artifact_location(database: Path, experiment: str) -> str | None:
     """Where the experiment says that its artifacts are, None where there is no such experiment yet."""
     rows = _rows(database, "SELECT artifact_location FROM experiments WHERE name = ?", experiment)
@@ -72,12 +84,12 @@ def _rows(database: Path, query: str, *values: str) -> list[tuple[object, ...]]:
     """The rows of a query, none where the store or its tables have not been made yet; nothing is ever created."""
     if not database.is_file():
         return []
-    with readable(database) as connection:
-        try:
+    try:
+        with readable(database) as connection:
             return connection.execute(query, values).fetchall()
-        except sqlite3.OperationalError as error:
-            if "no such table" in str(error):
-                return []
-            raise UsageError(f"{database} cannot be read as an MLflow store: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise UsageError(f"{database} is not an MLflow store: {error}") from error
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return []
+        raise UsageError(f"{database} cannot be read as an MLflow store: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise UsageError(f"{database} is not an MLflow store, or is damaged: {error}") from error

@@ -1,13 +1,16 @@
 """MLflow's own server, whose bare address opens a ready-made view instead of its start page.
 
-`python -m study.tracking.front URI ARTIFACTS PORT FRAGMENT` is the process that `study.tracking.serve` starts: all of
-MLflow's routes, checks and static files, on loopback only.
+`python -m study.tracking.front PARENT URI ARTIFACTS PORT FRAGMENT` is the process that `study.tracking.serve` starts,
+and that ends with it (PARENT, its process id): all of MLflow's routes, checks and static files, on loopback only.
 """
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
+
+from study.runtime.parent import end_with
 
 HOST = "127.0.0.1"
 HEAD_ENDS = "</head>"
@@ -50,4 +53,5 @@ def main(uri: str, artifacts: str, port: str, fragment: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    end_with(int(sys.argv[1]), signal.SIGTERM)
+    main(*sys.argv[2:])

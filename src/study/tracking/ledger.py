@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import logging
 from pathlib import Path
 
-from study.errors import UsageError
-from study.storage.files import write_atomically
+from study.errors import Damaged, UsageError
+from study.storage.checksums import read_signed, signed
+from study.storage.files import set_aside, write_atomically
 from study.storage.paths import cache
 from study.tracking.result import Result
 from study.tracking.store import Store
 
+log = logging.getLogger(__name__)
+
 
 def enter(key: str, folder: Path) -> None:
     """Note that the result of the job with this key lies in `folder`."""
-    write_atomically(_entry(key), json.dumps({"folder": str(folder)}))
+    write_atomically(_entry(key), signed({"folder": str(folder)}))
 
 
 def folder_of(key: str) -> Path | None:
-    """The folder of a finished job's result, None if there is none that can be read (it may be of an older version)."""
-    if not _entry(key).exists():
+    """The folder of a finished job's result, None if there is none that can be read (it may be of an older version).
+
+    A damaged entry is named in a warning and set aside; its job is not known to be finished.
+    """
+    entry = _entry(key)
+    if not entry.exists():
         return None
-    folder = Path(json.loads(_entry(key).read_text())["folder"])
+    try:
+        folder = Path(read_signed(entry)["folder"])
+    except Damaged as damage:
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            log.warning("%s; it is set aside as %s", damage, set_aside(entry).name)
+        return None
     try:
         return folder if Result.read(folder).status == "FINISHED" else None
     except (FileNotFoundError, UsageError):

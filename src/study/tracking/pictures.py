@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from study.data.module import DataModule
+from study.errors import printable
 
 INK, PAPER, GREY = "#1a1a1a", "#ffffff", "#6b6b6b"
 RIGHT, WRONG = (33, 113, 181), (203, 24, 29)
@@ -175,7 +176,8 @@ def _thumbnail(image: Tensor) -> Image.Image:
 
 
 def _shortened(text: str, width: int, size: int) -> str:
-    """The text, with an ellipsis where it is wider than `width` pixels."""
+    """The text on one line, with an ellipsis where it is wider than `width` pixels."""
+    text = printable(text)
     if _font(size).getlength(text) <= width:
         return text
     while text and _font(size).getlength(text + "…") > width:

@@ -52,10 +52,11 @@ def _prepare(store: Store, port: int | None) -> tuple[list[str], str, str]:
     """The server's command line, its address and the experiment's id.
 
     Raises:
-        UsageError: There is no store or no experiment, or the port is taken.
+        UsageError: There is no store or no experiment, the store is of another MLflow, or the port is taken.
     """
     if store.database is None or not store.database.is_file():
         raise UsageError(f"no MLflow store at {store.database} yet: `make study` makes one, or any job does")
+    store.mend()
     found = database.experiment_id(store.database, store.experiment)
     if found is None:
         raise UsageError(f"no experiment {store.experiment!r} in {store.database} yet: `make study` makes one")
@@ -63,7 +64,8 @@ def _prepare(store: Store, port: int | None) -> tuple[list[str], str, str]:
     if port is not None and not _is_free(port):
         raise UsageError(f"--port {port} is taken: leave it out to get the next free one")
     start = link("", found, START).removeprefix("/")
-    command = [sys.executable, "-m", "study.tracking.front", store.uri, str(store.artifacts), str(chosen), start]
+    own = [sys.executable, "-m", "study.tracking.front", str(os.getpid())]
+    command = [*own, store.uri, str(store.artifacts), str(chosen), start]
     return command, f"http://{HOST}:{chosen}", found
 
 
@@ -77,9 +79,11 @@ def _views(store: Store) -> dict[str, str]:
 
 
 def _serve(command: list[str], address: str, experiment: str, ready: Mapping[str, str], *, browser: bool) -> int:
-    """Run the server until it ends, or until Ctrl-C or SIGTERM, which stop it."""
+    """Run the server until it ends, or until Ctrl-C, SIGTERM or the end of the terminal (SIGHUP), which stop it."""
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored where a shell starts this in the background
         signal.signal(number, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # that is how nohup starts it
+        signal.signal(signal.SIGHUP, _interrupt)
     log = paths.mlruns() / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from study.storage.files import linked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,9 @@ class Target:
         """Make artifacts of files and folders under the URI `location`; each keeps its name.
 
         A local store gets a second name of the same file, so that nothing is stored twice; `upload` sends one to a
-        server.
+        server. What is a symbolic link, or holds one, is left out: it would lead to files that are not of this job.
         """
+        sources = [source for source in sources if not _leads_elsewhere(source)]
         if not self.local:
             for source in sources:
                 upload(str(source))
@@ -39,6 +43,13 @@ class Target:
         folder = Path(local_file_uri_to_path(location))
         for source in sources:
             _link(source, folder / source.name)
+
+
+def _leads_elsewhere(source: Path) -> bool:
+    links = [path for path in (source, *source.rglob("*")) if path.is_symlink()]
+    if links:
+        log.warning("%s is left out of the store: it is a symbolic link", links[0])
+    return bool(links)
 
 
 def _link(source: Path, target: Path) -> None:

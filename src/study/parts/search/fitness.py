@@ -27,7 +27,7 @@ class SoftCount:
         self.evaluation, self.targets = evaluation, targets
         self.weights = torch.where(targets, alpha, 1.0).double()
         self.ceiling = self.weights.sum().item()
-        ends = [0, *(-int(-part * len(targets) // 1) for part in self.PARTS)]
+        ends = sorted({0, *(-int(-part * len(targets) // 1) for part in self.PARTS)})  # few inputs: fewer parts
         self._parts = [slice(first, last) for first, last in pairwise(ends)]
 
     def __call__(self, values: Tensor, floors: Tensor | None = None) -> Tensor:
