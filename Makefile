@@ -34,8 +34,8 @@ study: $(READY) ## a first comparison on scikit-learn's digits, its report, and 
 	$(VENV)/python -m study.report
 	@echo "Browse the runs in MLflow: make ui"
 
-test: $(READY) ## the test suite
-	$(VENV)/python -m pytest
+test: $(READY) ## the test suite, a process per core
+	$(VENV)/python -m pytest -n auto --maxprocesses 8
 
 test-slow: $(READY) ## the tests that take minutes (training on MNIST where STUDY_DATA has it)
 	$(VENV)/python -m pytest -m slow

@@ -42,7 +42,7 @@ def test_a_missing_store_is_one_sentence_and_writes_nothing(
 
 
 def test_a_home_with_an_awkward_name(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = tmp_path / "50% done? #2"
+    other = tmp_path / "50% done #2 é"
     (other / "mlruns").mkdir(parents=True)
     (other / "mlruns" / "mlflow.db").write_bytes((home / "mlruns" / "mlflow.db").read_bytes())
     monkeypatch.setenv("STUDY_HOME", str(other))
