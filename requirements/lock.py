@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 FOLDER = Path(__file__).parent
 NOT_LOCKED = ("repair-study", "pip")
-BUILD = ("editables", "hatchling", "packaging", "pathspec", "pluggy", "setuptools", "trove-classifiers")
+BUILD = ("editables", "hatchling", "packaging", "pathspec", "pluggy", "setuptools", "tomlkit", "trove-classifiers")
 MIRRORS = ("PIP_CONFIG_FILE", "PIP_CONSTRAINT", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_INDEX_URL")
 
 
