@@ -12,6 +12,7 @@ from study.job import run
 from study.storage.paths import conf_folder, multirun
 from study.tracking.about import About
 from study.tracking.result import Result
+from study.tracking.store import Store, import_mlflow
 
 FAST = ("metric=fast", "faulty.epochs=4", "trainer.threads=1", "trainer.progress=false")
 """A job on digits in about a second."""
@@ -50,3 +51,13 @@ def result_of(*arguments: str, name: str = "job") -> Result:
     """Run a command line of one job; its result file."""
     _, folder = run_job(*arguments, name=name)
     return Result.read(folder)
+
+
+def finished_keys() -> list[str]:
+    """The keys of the FINISHED runs in the home's store, by MLflow's own client, sorted."""
+    import_mlflow()
+    from mlflow import MlflowClient
+
+    client = MlflowClient(Store().uri)
+    runs = client.search_runs([client.get_experiment_by_name("study").experiment_id])
+    return sorted(run.data.tags["key"] for run in runs if run.info.status == "FINISHED")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,3 +38,33 @@ def store(empty_store: Path, tmp_path: Path) -> Path:
     """A fresh store in the test's home folder."""
     (tmp_path / "mlruns").mkdir()
     return Path(shutil.copy(empty_store, tmp_path / "mlruns" / "mlflow.db"))
+
+
+@pytest.fixture
+def program(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """`python -m study` in this process, on a small job: its exit code, and what it prints on stdout and stderr.
+
+    Hydra sets the handlers of the whole process, and `main` what Hydra does with exceptions: both are put back.
+    """
+    from study.__main__ import main
+    from tests.commands import FAST
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["study", *arguments, *FAST])
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the current folder is put there
+    yield run
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -3,54 +3,32 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 from safetensors import SafetensorError
 
-from study.__main__ import main
 from study.storage.paths import cache, multirun
 from study.tracking.result import RESULT, Result
 from study.tracking.store import Store
-from tests.commands import FAST
 from tests.damages import flip
 
 Study = Callable[..., tuple[int, str]]
 LINE = ("+method=finetune", "method.epochs=2")
 
 
-@pytest.fixture(autouse=True)
-def surroundings_are_put_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Hydra sets the handlers of the whole process, and `main` what Hydra does with exceptions."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
 @pytest.fixture
-def study_(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Study:
-    """`python -m study` in this process: its exit code and what it prints, the errors at the end."""
+def study_(program: Callable[..., tuple[int, str, str]]) -> Study:
+    """The program's exit code and what it prints, the errors at the end."""
 
     def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["study", *arguments, *FAST])
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        return code, "".join(capsys.readouterr())
+        code, *told = program(*arguments)
+        return code, "".join(told)
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))  # the current folder is put there
     return run
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,30 +14,10 @@ from study.storage.paths import multirun
 from study.tracking import ledger
 from study.tracking.result import Result
 from study.tracking.store import Store
-from tests.commands import FAST, run_job
+from tests.commands import FAST, finished_keys, run_job
+from tests.deaths import die, killed
 
 LINE = ("+method=finetune", "method.epochs=1", *FAST)
-
-
-def finished() -> list[str]:
-    """The keys of the FINISHED runs in the home's store."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(Store().uri)
-    runs = client.search_runs([client.get_experiment_by_name("study").experiment_id])
-    return [run.data.tags["key"] for run in runs if run.info.status == "FINISHED"]
-
-
-def killed(work: Callable[[], object]) -> None:
-    """Do it in a child process, which has to be killed in it."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
 @pytest.fixture
@@ -60,17 +37,17 @@ def test_a_job_killed_between_its_result_and_the_store_is_recorded_and_not_measu
     store: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "write", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        patch.setattr(Store, "write", die)
         killed(lambda: run_job(*LINE, name="killed"))
     result = Result.read(multirun() / "killed")
 
     outcome, _ = run_job(*LINE, name="again")
 
     assert (outcome, measured) == ("skipped", [])
-    assert finished() == [result.key]
+    assert finished_keys() == [result.key]
     assert not (multirun() / "again" / "result.json").exists()
     assert record([]) == 0
-    assert finished() == [result.key]
+    assert finished_keys() == [result.key]
     assert len(read(local_store(), "study")) == 1
 
 
@@ -78,7 +55,7 @@ def test_a_job_killed_before_its_result_entered_the_ledger_is_recorded_once(
     store: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "enter", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        patch.setattr(ledger, "enter", die)
         killed(lambda: run_job(*LINE, name="killed"))
 
     outcome, folder = run_job(*LINE, name="again")
@@ -88,7 +65,7 @@ def test_a_job_killed_before_its_result_entered_the_ledger_is_recorded_once(
     assert again.key == before.key
     assert again.metrics["after/accuracy"] == before.metrics["after/accuracy"]
     assert record([]) == 0
-    assert finished() == [again.key]
+    assert finished_keys() == [again.key]
 
 
 def test_a_result_that_the_store_does_not_take_is_recorded_by_the_same_command(
@@ -105,7 +82,7 @@ def test_a_result_that_the_store_does_not_take_is_recorded_by_the_same_command(
 
     assert run_job(*LINE)[0] == "skipped"
 
-    assert len(measured) == 1 and len(finished()) == 1
+    assert len(measured) == 1 and len(finished_keys()) == 1
 
 
 def test_a_forced_job_takes_the_place_of_the_older_one(store: Path, measured: list[str]) -> None:
@@ -114,7 +91,7 @@ def test_a_forced_job_takes_the_place_of_the_older_one(store: Path, measured: li
     key = Result.read(first).key
 
     assert len(measured) == 2
-    assert finished() == [key]
+    assert finished_keys() == [key]
     assert Store().recorded() == {(key, round(Result.read(second).started * 1000))}
     assert ledger.folder_of(key) == second
     assert record([]) == 0

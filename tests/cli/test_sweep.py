@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
 import study.job
-from study.__main__ import main
 from study.cli.logbook import Logbook
 from study.cli.sweep import JobsProgress, Sweep, number_of_jobs
 from study.data.split import Split
@@ -28,35 +26,13 @@ from tests.commands import FAST
 Study = Callable[..., tuple[int, str]]
 
 
-@pytest.fixture(autouse=True)
-def logging_is_put_back() -> Iterator[None]:
-    """Hydra sets the handlers of the whole process."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
 @pytest.fixture
-def study_(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Study:
-    """`python -m study` in this process: its exit code and what it prints."""
-
-    def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["study", *arguments, *FAST])
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        return code, capsys.readouterr().out
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))  # the current folder is put there
+def study_(program: Callable[..., tuple[int, str, str]], tmp_path: Path) -> Study:
+    """The program beside an approach that crashes: its exit code and stdout."""
     method = tmp_path / "mine" / "method"
     method.mkdir(parents=True)
     (method / "crash.yaml").write_text("_target_: tests.crashing.Crashing\nmax_seconds: null\n")
-    return run
+    return lambda *arguments: program(*arguments)[:2]
 
 
 def test_each_job_says_where_it_stands_and_the_end_what_became_of_them(study_: Study, tmp_path: Path) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,32 +17,11 @@ from study.report.runs import local_store, read
 from study.storage.paths import mlruns, multirun
 from study.tracking import making
 from study.tracking.store import Store, import_mlflow
+from tests.commands import finished_keys
+from tests.deaths import die, killed
 from tests.tracking.results import written
 
 import_mlflow()
-
-
-def killed(work: Callable[[], object]) -> None:
-    """Do it in a child process, which has to be killed in it."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-
-
-def kill(*_: object, **__: object) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def finished() -> list[str]:
-    """The keys of the FINISHED runs, by MLflow's own client."""
-    client = MlflowClient(Store().uri)
-    runs = client.search_runs([client.get_experiment_by_name("study").experiment_id])
-    return sorted(run.data.tags["key"] for run in runs if run.info.status == "FINISHED")
 
 
 def test_a_kill_while_the_database_is_made_leaves_nothing_in_its_place(
@@ -55,7 +32,7 @@ def test_a_kill_while_the_database_is_made_leaves_nothing_in_its_place(
     def half_made(uri: str) -> None:
         with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
             connection.execute("CREATE TABLE experiments (experiment_id INTEGER)")
-        kill()
+        die()
 
     with monkeypatch.context() as patch:
         patch.setattr(making, "make_tables", half_made)
@@ -67,7 +44,7 @@ def test_a_kill_while_the_database_is_made_leaves_nothing_in_its_place(
     Store().check()
     Store().write(folder)
 
-    assert finished() == ["a"]
+    assert finished_keys() == ["a"]
     assert sorted(file.name for file in mlruns().iterdir()) == [".lock", "artifacts", "mlflow.db"]
 
 
@@ -79,13 +56,13 @@ def test_a_kill_while_a_new_database_is_put_in_place_loses_neither(
     store.write_bytes(b"damaged " * 100)
     monkeypatch.setattr(making, "make_tables", lambda uri: Path(uri[10:]).write_bytes(empty_store.read_bytes()))
     with monkeypatch.context() as patch:
-        patch.setattr(making, moment, kill)
+        patch.setattr(making, moment, die)
         killed(lambda: Store().check())
     assert store.read_bytes() == b"damaged " * 100
 
     Store().check()
 
-    assert finished() == ["a"]
+    assert finished_keys() == ["a"]
     assert (mlruns() / "mlflow.db.damaged-1").read_bytes() == b"damaged " * 100
 
 
@@ -98,7 +75,7 @@ def interrupted_commit(database: Path) -> None:
     connection.execute("UPDATE tags SET value = value || 'x'")
     for number in range(300):
         connection.execute("INSERT INTO experiment_tags VALUES (?, ?, 0)", (f"t{number}", "x" * 4000))
-    kill()
+    die()
 
 
 @pytest.mark.parametrize("reader", ["study", "record", "report", "ui"])
@@ -119,7 +96,7 @@ def test_a_commit_that_was_killed_is_undone_before_anybody_reads(store: Path, re
         assert len(read(local_store(), "study")) == 1
     else:
         Store().mend()
-    assert finished() == ["a"]
+    assert finished_keys() == ["a"]
     assert not store.with_name("mlflow.db-journal").exists()
 
 
@@ -129,15 +106,15 @@ def test_a_kill_inside_a_write_is_made_good_by_the_next(
 ) -> None:
     folder = written(multirun() / "a", "a")
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, moment, kill)
+        patch.setattr(MlflowClient, moment, die)
         killed(lambda: Store().write(folder))
     assert not Store().finished("a")
 
     assert record([]) == 0
 
-    assert finished() == ["a"]
+    assert finished_keys() == ["a"]
     assert record([]) == 0
-    assert finished() == ["a"]
+    assert finished_keys() == ["a"]
 
 
 @pytest.mark.parametrize("damage", ["half made", "unreadable"])
@@ -162,10 +139,10 @@ def test_a_database_of_no_use_is_set_aside_and_rebuilt_before_any_work(
 
     assert (mlruns() / "mlflow.db.damaged-1").read_bytes() == content
     assert "it is set aside as mlflow.db.damaged-1, a new one holds 2 results" in caplog.text
-    assert finished() == ["a", "b"]
+    assert finished_keys() == ["a", "b"]
     assert Store().recorded() == {(key, 1_700_000_000_250) for key in "ab"}
     Store().write(written(multirun() / "d", "d"))  # also by connections that were open before
-    assert finished() == ["a", "b", "d"]
+    assert finished_keys() == ["a", "b", "d"]
     caplog.clear()
     Store().check()
     assert not caplog.records

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from study.config.instantiate import made
+from study.config.options import option, options
 from study.errors import UsageError, nearest
 from study.metrics.suite import Suite
 from study.repairs.approach import Approach
 from study.safeguards.base import Safeguard
-from study.storage.paths import conf_folder
 
 Made = TypeVar("Made")
 
@@ -41,21 +41,8 @@ def suite(name: str | Suite) -> Suite:
 
 
 def _made(group: str, name: str, kind: type[Made], settings: dict[str, Any]) -> Made:
-    values: Any = OmegaConf.to_container(_option(group, name), resolve=True)
+    found = option(group, name)
+    if found is None:
+        raise UsageError(f"{group}={name}: there is no such {group}; {nearest(name, options(group))}")
+    values: Any = OmegaConf.to_container(found, resolve=True)
     return made({group: values | settings}, group, kind)
-
-
-def _option(group: str, name: str) -> DictConfig:
-    """A file of conf with those that its defaults list names, as Hydra composes them."""
-    folder = conf_folder() / group
-    file = folder / f"{name}.yaml"
-    if not file.is_file():
-        known = [path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")]
-        raise UsageError(f"{group}={name}: there is no such {group}; {nearest(name, known)}")
-    own = OmegaConf.load(file)
-    assert isinstance(own, DictConfig)
-    others = [str(entry).removeprefix(f"/{group}/").removesuffix("@_here_") for entry in own.pop("defaults", [])]
-    before = [_option(group, other) for other in others if other != "_self_"]
-    merged = OmegaConf.merge(*before, own)
-    assert isinstance(merged, DictConfig)
-    return merged

@@ -108,7 +108,7 @@ def repair(
     """
     approach = approaches.approach(method, **hyperparameters)
     guard, suite = approaches.safeguard(safeguard), approaches.suite(metric)
-    hardware = Hardware(accelerator="gpu" if device in ("gpu", "cuda") else "cpu", progress=progress)
+    hardware = _hardware(device, progress)
     with shown(progress):
         subject = _Subject.of(model, data, hardware, seed)
         result, repaired = _repaired(approach, guard, subject, hardware)
@@ -137,7 +137,7 @@ def evaluate(
 ) -> Comparison:
     """Compare two models on the test split of `data`, as `repair` does; see there for the arguments."""
     suite = approaches.suite(metric)
-    hardware = Hardware(accelerator="gpu" if device in ("gpu", "cuda") else "cpu", progress=progress)
+    hardware = _hardware(device, progress)
     with shown(progress):
         subject = _Subject.of(before, data, hardware, seed)
         other = subject.faulty if after is before else _wrapped(after, subject.data, hardware)
@@ -195,6 +195,10 @@ def _repaired(
     problem = subject.problem
     result = run_repair(approach, problem, hardware)
     return result, None if result.model is None else safeguard.guard(problem, result.model.to(problem.device).eval())
+
+
+def _hardware(device: str, progress: Wanted) -> Hardware:
+    return Hardware(accelerator="gpu" if device in ("gpu", "cuda") else "cpu", progress=progress)
 
 
 def _wrapped(model: nn.Module, data: DataModule, hardware: Hardware) -> Classifier:

@@ -17,6 +17,7 @@ from study.cli.lost import survived
 from study.cli.search import best
 from study.config.sweeps import every_job
 from study.runtime.progress import Progress, shown
+from study.storage.paths import from_here
 
 READ_EVERY = 5.0
 """Seconds between two looks into the logbook, which may lie on a file system that many machines share."""
@@ -53,8 +54,8 @@ class Sweep(Callback):
         folder, jobs = Path(config.hydra.sweep.dir), number_of_jobs(config.hydra)
         Sweep.crashed, Sweep.running = 0, Logbook(folder)
         Sweep.running.open(jobs)
-        here, count = Path.cwd(), "jobs" if jobs is None else f"{jobs} job{'s' if jobs != 1 else ''}"
-        print(f"{count}, in {folder.relative_to(here) if folder.is_relative_to(here) else folder}", flush=True)
+        count = "jobs" if jobs is None else f"{jobs} job{'s' if jobs != 1 else ''}"
+        print(f"{count}, in {from_here(folder)}", flush=True)
         if config.hydra.launcher._target_.startswith("hydra_plugins.hydra_submitit_launcher."):
             Sweep.waiting.enter_context(survived(Sweep.running))
             Sweep.waiting.enter_context(shown(config.trainer.progress))

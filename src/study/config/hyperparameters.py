@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
 from study.config.complaints import KINDS, shown
+from study.config.options import option
 from study.errors import UsageError
-from study.storage.paths import conf_folder
 
 TAKE_TEXT = {"Literal", "Auto", "str"}
 """Names in the annotation of a field that takes text as well: its class alone knows which."""
@@ -29,7 +29,8 @@ def check(method: str, values: Mapping[str, Any]) -> None:
     Raises:
         UsageError: A value is of another kind than the one in the option's file.
     """
-    usual = _written(method.removeprefix("full/"))
+    found = option("method", method.removeprefix("full/"))
+    usual: Any = {} if found is None else OmegaConf.to_container(found)
     target = str(values.get("_target_"))
     if usual.get("_target_") != target:
         return
@@ -57,16 +58,6 @@ def _reads_as(kind: type, value: Any) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def _written(method: str) -> dict[str, Any]:
-    """The values in the file of a method of this project, and in those that it inherits; empty for any other."""
-    file = conf_folder() / "method" / f"{method}.yaml"
-    if not file.is_file():
-        return {}
-    own: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(file))  # type: ignore[assignment]
-    parents = [str(parent) for parent in own.pop("defaults", []) if parent != "_self_"]
-    return {name: value for parent in parents for name, value in _written(parent).items()} | own
 
 
 def _takes_text(target: str, name: str) -> bool:

@@ -29,6 +29,7 @@ from study.repairs.approach import Approach
 from study.runtime.hardware import Hardware
 from study.safeguards.base import Safeguard
 from study.storage.blueprint import outside_names
+from study.storage.checksums import digest_of
 from study.tracking.store import Store
 
 
@@ -73,6 +74,11 @@ class Job:
             has_history=trained and int(self.recipe.epochs) > 1,
             threat=self.data.threat,
         )
+
+    @cached_property
+    def checkpoint_digest(self) -> str:
+        """SHA-256 of the user's checkpoint, empty without one."""
+        return digest_of(Path(self.recipe.checkpoint)) if self.recipe.checkpoint else ""
 
     @property
     def level(self) -> str:

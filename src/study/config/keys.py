@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import inspect
 import json
 from dataclasses import dataclass
@@ -53,7 +52,7 @@ class Keys:
         machine = [hardware.accelerator, str(hardware.threads), torch.__version__]  # determines a result bit for bit
         model = {
             "architecture": job.architecture,
-            "recipe": dataclasses.asdict(job.recipe) if checkpoint is None else key_of(_hash_of(Path(checkpoint))),
+            "recipe": dataclasses.asdict(job.recipe) if checkpoint is None else key_of(job.checkpoint_digest),
             "code": faulty.CODE_VERSION,
         }
         data = [job.data.fingerprint, job.data.split_hash]
@@ -125,7 +124,3 @@ def _code_of(approach: Approach | None) -> str:
 def _package() -> list[str]:
     """The code of the package, read once: a sweep asks for it at each job."""
     return [file.read_text() for name in CODE for file in sorted(PACKAGE.glob(f"{name}/**/*.py"))]
-
-
-def _hash_of(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

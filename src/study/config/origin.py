@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -13,15 +12,9 @@ from study.tracking.result import Origin
 
 def origin_of(job: Job, keys: Keys, folder: Path) -> Origin:
     """The faulty model and the splits of a job whose data is loaded; `folder` is the job's own."""
-    checkpoint = job.recipe.checkpoint
     return Origin(
         faulty=keys.faulty,
-        folder="" if checkpoint else os.path.relpath(keys.faulty_folder, folder.resolve()),
-        checkpoint=_hash_of(Path(checkpoint)) if checkpoint else "",
+        folder="" if job.recipe.checkpoint else os.path.relpath(keys.faulty_folder, folder.resolve()),
+        checkpoint=job.checkpoint_digest,
         items={name: len(split) for name, split in job.data.splits.items()},
     )
-
-
-def _hash_of(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -94,7 +94,6 @@ def suspicion(rate: float, labels: Tensor) -> str | None:
         return None
     return (
         f"{rate:.2%} of the training inputs are right, where always answering with the largest class gives "
-        f"{largest:.2%}: "
-        "if the network was better where it was trained, its inputs are prepared otherwise here; "
+        f"{largest:.2%}: if the network was better where it was trained, its inputs are prepared otherwise here; "
         "set dataset.size, dataset.mean, dataset.std or dataset.transform as in its training"
     )

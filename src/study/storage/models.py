@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from study.errors import Damaged
 from study.storage.blueprint import blueprint_of, from_blueprint
 from study.storage.checksums import CHECKSUMS, verify
-from study.storage.files import write_atomically
 
 BLUEPRINT, WEIGHTS = "model.json", "repaired.safetensors"
 INPUTS = "inputs.json"
@@ -41,7 +40,7 @@ def weights_hash(module: nn.Module) -> str:
 def save_model(module: nn.Module, folder: Path, weights: str = WEIGHTS) -> None:
     """Store a module's state (as the file `weights`) and blueprint in an existing folder."""
     save_state(module.state_dict(), folder / weights)
-    write_atomically(folder / BLUEPRINT, json.dumps(blueprint_of(module), indent=2))
+    (folder / BLUEPRINT).write_text(json.dumps(blueprint_of(module), indent=2))
 
 
 def load_model(folder: Path, allowed: Collection[str] = (), weights: str = WEIGHTS) -> nn.Module:

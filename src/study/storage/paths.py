@@ -53,6 +53,12 @@ def data_root() -> Path:
     return Path(chosen).expanduser().resolve() if chosen else home() / "data"
 
 
+def from_here(path: Path) -> Path:
+    """A path as one sees it from the current folder, where it lies in there."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def conf_folder() -> Path:
     """The configuration that belongs to this code: inside an installed package, or at the top of its repository.
 

@@ -22,6 +22,7 @@ from study.data.module import DataModule
 from study.storage.checksums import checksums, seal
 from study.storage.files import linked, new_folder
 from study.storage.models import INPUTS, MODEL_FILES, WEIGHTS, save_model
+from study.storage.paths import from_here
 from study.tracking.finding import Finding
 from study.tracking.pictures import pictures_of
 from study.tracking.result import ARTIFACTS, REPAIRED
@@ -83,14 +84,8 @@ def left_behind(folder: Path, finding: Finding) -> str:
     """One line that names a job's folder and the repaired weights in it."""
     weights = folder / ARTIFACTS / REPAIRED / WEIGHTS
     if finding.model is None or not weights.exists():
-        return f"results: {_short(folder)}"
-    return f"repaired weights: {_short(weights)}"
-
-
-def _short(path: Path) -> Path:
-    """Relative to the current folder where it lies in there."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+        return f"results: {from_here(folder)}"
+    return f"repaired weights: {from_here(weights)}"
 
 
 def environment() -> dict[str, Any]:
