@@ -1,0 +1,58 @@
+"""A guard over a search: of the best vectors it saw, the fittest that does not lower validation accuracy.
+
+No paper of a search has it; a fitness over the repair set alone is easily bought with errors elsewhere.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from study.parts.network.places import Places
+from study.parts.network.tail import ALL
+from study.parts.search.evolution import Population
+from study.parts.search.patches import patches
+from study.problem.prediction import right
+from study.problem.problem import Problem
+
+
+class Guard:
+    """Watches a search for values of `places` in the faulty model of `problem`.
+
+    Candidates are the fittest vector of each round and, at the end, the whole last population.
+    """
+
+    def __init__(self, problem: Problem, places: Places) -> None:
+        self.problem, self.places = problem, places
+        self._bests: list[Tensor] = []
+        self._fitness: list[Tensor] = []
+        self._last: Population | None = None
+
+    def watch(self, population: Population) -> None:
+        """Remember the fittest vector of a round, if it is better than those before."""
+        top = population.fitness.max()
+        if not self._fitness or top > self._fitness[-1]:
+            self._bests.append(population.best)
+            self._fitness.append(top)
+        self._last = population
+
+    def chosen(self) -> Tensor | None:
+        """The fittest vector [D] with which no fewer validation inputs are right than before; None if there is none."""
+        if self._last is None:
+            return None
+        vectors = torch.cat([torch.stack(self._bests), self._last.vectors])
+        fitness = torch.cat([torch.stack(self._fitness), self._last.fitness])
+        validation = self.problem.validation
+        evaluation = patches(self.problem.faulty, self.places, validation, torch.arange(len(validation)))
+        before = self.places.values(self.problem.faulty)
+        counts = evaluation.scores(torch.cat([before[None], vectors]), ALL).right.sum(1)
+        kept = counts[1:] >= counts[0]
+        if not kept.any():
+            return None
+        return vectors[fitness.masked_fill(~kept, -torch.inf).argmax()]
+
+
+def keeps_accuracy(problem: Problem, model: nn.Module) -> bool:
+    """Whether `model` is right on no fewer validation inputs than the faulty model."""
+    after, before = right(model, problem.validation), right(problem.faulty, problem.validation)
+    return bool(after.sum() >= before.sum())

@@ -1,0 +1,63 @@
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from study.data.split import Split
+from study.parts.network.places import Entries, write
+from study.parts.search.evolution import Population
+from study.parts.search.guard import Guard, keeps_accuracy
+from study.problem.prediction import right
+from tests.problems import digits_problem
+
+BIASES = Entries(("net.layers.5.bias",), torch.zeros(10, dtype=torch.int64), torch.arange(10))
+
+
+def harmful(count: int) -> Tensor:
+    """Biases [count, 10] under which every answer is 0 to count - 1."""
+    return 1000 * torch.eye(10)[:count]
+
+
+def test_it_takes_the_fittest_vector_that_keeps_validation_accuracy() -> None:
+    problem = digits_problem()
+    kept = BIASES.values(problem.faulty)
+    guard = Guard(problem, BIASES)
+    guard.watch(Population(torch.stack([kept, harmful(1)[0]]), torch.tensor([1.0, 0.5]).double()))
+    guard.watch(Population(torch.stack([kept + 1e-6, harmful(2)[1]]), torch.tensor([1.5, 2.0]).double()))
+    guard.watch(Population(torch.stack([harmful(3)[2], harmful(4)[3]]), torch.tensor([3.0, 2.0]).double()))
+    chosen = guard.chosen()
+    assert chosen is not None
+    assert torch.equal(chosen, kept)  # the second round's best was harmful, and it was not the last round
+    guard.watch(Population(torch.stack([kept + 2e-6, harmful(4)[3]]), torch.tensor([2.5, 2.0]).double()))
+    chosen = guard.chosen()
+    assert chosen is not None and torch.equal(chosen, kept + 2e-6)  # no round's best, but in the last population
+
+
+def test_it_chooses_nothing_where_all_are_harmful_or_none_was_seen() -> None:
+    problem = digits_problem()
+    guard = Guard(problem, BIASES)
+    assert guard.chosen() is None
+    guard.watch(Population(harmful(3), torch.tensor([1.0, 2.0, 3.0]).double()))
+    assert guard.chosen() is None
+
+
+def test_validation_decides_and_not_the_repair_set() -> None:
+    """Where validation holds one class alone, the bias of that class does no harm there."""
+    problem = digits_problem()
+    labels = problem.validation.labels
+    sevens = problem.validation.tensors().inputs[labels == 7]
+    problem = dataclasses.replace(problem, validation=Split("validation", sevens, labels[labels == 7]))
+    guard = Guard(problem, BIASES)
+    guard.watch(Population(harmful(8), torch.arange(8).double()))
+    chosen = guard.chosen()
+    assert chosen is not None and chosen.argmax() == 7
+
+
+def test_a_model_keeps_accuracy_if_no_fewer_validation_inputs_are_right() -> None:
+    problem = digits_problem()
+    assert keeps_accuracy(problem, problem.faulty)
+    worse = problem.copy()
+    write(worse, BIASES, harmful(1)[0])
+    assert right(worse, problem.validation).sum() < right(problem.faulty, problem.validation).sum()
+    assert not keeps_accuracy(problem, worse)
+    assert keeps_accuracy(dataclasses.replace(problem, faulty=worse), problem.faulty)
