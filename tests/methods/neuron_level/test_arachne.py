@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from study.errors import NotApplicable, RepairFailed
 from study.methods.neuron_level import arachne
 from study.methods.neuron_level.arachne import Arachne
-from study.parts.network.places import Entries
-from study.problem.prediction import predict
+from study.parts.localisation.weights import Localiser
+from study.parts.selection.repair_inputs import passing_sample, random_failing
+from study.problem.prediction import predict, right
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
 from study.storage.models import weights_hash
@@ -95,6 +96,52 @@ def test_a_patch_must_beat_the_original_unless_always() -> None:
     assert weights_hash(repaired) != weights_hash(problem.faulty)
 
 
+def test_the_guard_hands_over_no_patch_that_lowers_validation_accuracy() -> None:
+    problem = digits_problem()
+    before = right(problem.faulty, problem.validation).sum()
+    greedy = {"alpha": 50.0, "population": 30}
+    assert right(run(problem, **greedy)[0], problem.validation).sum() < before
+    with pytest.raises(RepairFailed, match="lowers validation accuracy"):
+        run(problem, guard=True, **greedy)
+    lenient = replace(problem, validation=problem.repair_set.subset(problem.failing))  # every repair is a gain there
+    assert weights_hash(run(lenient, guard=True, **greedy)[0]) == weights_hash(run(problem, **greedy)[0])
+
+
+def test_it_searches_the_pareto_front_of_gradient_loss_and_forward_impact(problem: Problem) -> None:
+    """Steps 2 to 5 once more, from their parts: what changed lies on that front, and all of it was searched."""
+    generator = problem.stream("search")
+    targets = random_failing(problem, 1.0, generator)
+    name = "net.layers.5" if isinstance(problem.faulty.get_submodule("net.layers.5"), nn.Linear) else "net.layers.7"
+    localiser = Localiser(problem.faulty, [name])
+    scores = []
+    for indices in (targets, passing_sample(problem, len(targets), generator)):
+        gradients = localiser.gradients(problem.repair_set, indices)
+        impact = localiser.forward_impact(problem.repair_set, indices, gradients.back)
+        scores.append((gradients.loss[name].flatten(), impact[name].flatten()))
+    (loss, impact), (passing_loss, passing_impact) = scores
+    specific, general = loss / (1 + passing_loss), impact / (1 + passing_impact)
+    dominated = (specific[None] > specific[:, None]) & (general[None] > general[:, None])
+    front = {number for number, beaten in enumerate(dominated.any(1).tolist()) if not beaten}
+    repaired, logged = run(problem, generations=30)
+    old, new = (model.get_parameter(f"{name}.weight").flatten() for model in (problem.faulty, repaired))
+    changed = set((old != new).nonzero().flatten().tolist())
+    assert logged[0]["search/places"] == len(front) and 1 < len(changed) <= len(front)
+    assert changed <= front
+
+
+def test_its_controls_search_other_weights_and_draw_at_random(problem: Problem) -> None:
+    """As many weights of the same layer; as many evaluations."""
+    everything = {"population": 40, "generations": 30}
+    evolved, logged = run(problem, **everything)
+    elsewhere, logged_elsewhere = run(problem, localisation="random", **everything)
+    drawn, logged_drawn = run(problem, search="random", **everything)
+    assert logged[0]["search/places"] == logged_elsewhere[0]["search/places"] == logged_drawn[0]["search/places"]
+    assert differing(problem.faulty, evolved) == differing(problem.faulty, elsewhere)
+    assert len(logged_drawn) == 1 + 31
+    assert float(logged[-1]["search/best_fitness"]) > float(logged_drawn[-1]["search/best_fitness"])
+    assert len({weights_hash(model) for model in (evolved, elsewhere, drawn)}) == 3
+
+
 def test_what_it_cannot_repair() -> None:
     problem = digits_problem()
     with pytest.raises(RepairFailed, match="right on no repair input"):
@@ -156,14 +203,3 @@ def test_every_trial_stays_within_the_bounds(monkeypatch: pytest.MonkeyPatch) ->
     run(problem)
     lower, upper = bounds[0]
     assert all(bool(((v >= lower) & (v <= upper)).all()) for v in vectors)
-
-
-def test_bounds_and_start_come_from_the_layer() -> None:
-    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
-    model[0].weight.data = torch.tensor([[-1.0, 3.0], [0.0, 2.0]])
-    model[1].weight.data = torch.tensor([[2.0, 4.0]])
-    places = Entries(("0.weight", "1.weight"), torch.tensor([1, 0]), torch.tensor([0, 3]))
-    noise = torch.randn(50, 2, generator=torch.Generator().manual_seed(3))
-    start, lower, upper = Arachne(population=50)._start_and_bounds(model, places, torch.Generator().manual_seed(3))
-    assert lower.tolist() == [1.0, -2.0] and upper.tolist() == [8.0, 6.0]
-    torch.testing.assert_close(start, torch.tensor([3.0, 1.0]) + torch.tensor([1.0, 2.5**0.5]) * noise)

@@ -41,6 +41,15 @@ def test_it_chooses_nothing_where_all_are_harmful_or_none_was_seen() -> None:
     assert guard.chosen() is None
 
 
+def test_a_vector_has_to_beat_the_floor() -> None:
+    problem = digits_problem()
+    kept = BIASES.values(problem.faulty)
+    for floor, found in ((0.9, True), (1.0, False)):
+        guard = Guard(problem, BIASES, floor)
+        guard.watch(Population(kept[None], torch.tensor([1.0]).double()))
+        assert (guard.chosen() is not None) == found
+
+
 def test_validation_decides_and_not_the_repair_set() -> None:
     """Where validation holds one class alone, the bias of that class does no harm there."""
     problem = digits_problem()

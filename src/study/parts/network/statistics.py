@@ -26,3 +26,16 @@ def parameter_statistics(model: nn.Module, places: Entries) -> Statistics:
         values = model.get_parameter(name).detach()
         rows.append(torch.stack([values.mean(), values.std(unbiased=False), values.min(), values.max()]))
     return Statistics(*torch.stack(rows)[places.owner].T)
+
+
+def normal_values(model: nn.Module, places: Entries, count: int, generator: torch.Generator) -> Tensor:
+    """`count` random vectors [count, D] of new values, each value normal as the parameter of its place is."""
+    mean, std, _, _ = parameter_statistics(model, places)
+    noise = torch.randn(count, len(places), generator=generator)
+    return mean + std * noise.to(mean)
+
+
+def doubled_range(model: nn.Module, places: Entries) -> tuple[Tensor, Tensor]:
+    """Lower and upper bound [D] of new values: the range of the parameter of each place, twice as far from zero."""
+    _, _, low, high = parameter_statistics(model, places)
+    return low * torch.where(low < 0, 2.0, 0.5), high * torch.where(high > 0, 2.0, 0.5)

@@ -5,6 +5,8 @@ No paper of a search has it; a fitness over the repair set alone is easily bough
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -15,15 +17,19 @@ from study.parts.search.patches import patches
 from study.problem.prediction import right
 from study.problem.problem import Problem
 
+LOWERS_ACCURACY = "every repair found lowers validation accuracy (guard=false hands over the fittest all the same)"
+
 
 class Guard:
     """Watches a search for values of `places` in the faulty model of `problem`.
 
-    Candidates are the fittest vector of each round and, at the end, the whole last population.
+    Candidates are the fittest vector of each round and, at the end, the whole last population; of them those alone
+    whose fitness is above `floor`. history: the best fitness of each round.
     """
 
-    def __init__(self, problem: Problem, places: Places) -> None:
-        self.problem, self.places = problem, places
+    def __init__(self, problem: Problem, places: Places, floor: float = -math.inf) -> None:
+        self.problem, self.places, self.floor = problem, places, floor
+        self.history: list[float] = []
         self._bests: list[Tensor] = []
         self._fitness: list[Tensor] = []
         self._last: Population | None = None
@@ -31,6 +37,7 @@ class Guard:
     def watch(self, population: Population) -> None:
         """Remember the fittest vector of a round, if it is better than those before."""
         top = population.fitness.max()
+        self.history.append(float(top))
         if not self._fitness or top > self._fitness[-1]:
             self._bests.append(population.best)
             self._fitness.append(top)
@@ -46,7 +53,7 @@ class Guard:
         evaluation = patches(self.problem.faulty, self.places, validation, torch.arange(len(validation)))
         before = self.places.values(self.problem.faulty)
         counts = evaluation.scores(torch.cat([before[None], vectors]), ALL).right.sum(1)
-        kept = counts[1:] >= counts[0]
+        kept = (counts[1:] >= counts[0]) & (fitness > self.floor)
         if not kept.any():
             return None
         return vectors[fitness.masked_fill(~kept, -torch.inf).argmax()]
