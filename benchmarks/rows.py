@@ -13,7 +13,8 @@ class Row:
 
     overrides: further settings; published: its name in the study's tables, "" where it is not there; seeds: how many,
     from 0 up; control: `finetune` gets as many gradient steps, or as many seconds (of searches), as the row took; slow:
-    half an hour, run by `make bench-slow` alone; idea: level and what the approach does, for the README.
+    half an hour, run by `make bench-slow` alone; passes: count what it computes in forward passes; idea: level and what
+    the approach does, for the README.
     """
 
     label: str
@@ -23,6 +24,7 @@ class Row:
     seeds: int = 3
     control: Literal["steps", "seconds", "none"] = "steps"
     slow: bool = False
+    passes: bool = False
     idea: str = ""
 
 
@@ -34,8 +36,12 @@ ROWS: Sequence[Row] = (
         published="arachne",
         seeds=10,
         control="seconds",
+        passes=True,
         idea="neuron: localises a few weights, searches new values by differential evolution",
     ),
+    Row("arachne with guard", "arachne", ("method.guard=true",), control="none"),
+    Row("arachne at random weights", "arachne", ("method.localisation=random",), control="none"),
+    Row("arachne with random draws", "arachne", ("method.search=random",), control="none"),
     Row("finetune, 30 epochs of joint's schedule", "full/finetune", control="none", idea="control: training goes on"),
     Row(
         "full/joint", "full/joint", control="none", idea="model: `joint` for 30 epochs"

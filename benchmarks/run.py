@@ -1,26 +1,30 @@
 """`make bench`: every approach on MNIST/LeNet5 beside its control, by the commands a user would type.
 
 The jobs run in a folder of their own, one at a time with all cores; a benchmark that was cut off goes on where it
-stopped. Writes results.csv and results.md beside this file, and the README's table.
+stopped. Writes results.csv, overhead.json and results.md beside this file, and the README's table; of rows that are not
+run (`--only`) the lines stay as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
 import pandas
 
 from benchmarks.overhead import measure_overhead
+from benchmarks.passes import passes_of
 from benchmarks.rows import ROWS, Row
-from benchmarks.table import line, markdown, with_table
+from benchmarks.table import CONTROL, line, markdown, with_table
 from study.cli.plan import check
 from study.config.compose import composed, parsed
+from study.config.job import Job
 from study.config.keys import Keys
 from study.storage.paths import conf_folder
 from study.tracking import ledger
@@ -28,6 +32,8 @@ from study.tracking.result import Result
 
 HERE = Path(__file__).parent
 HOME = HERE / "home"
+RESULTS = HERE / "results.csv"
+OVERHEAD = HERE / "overhead.json"
 
 
 def main() -> None:
@@ -43,19 +49,34 @@ def main() -> None:
     os.environ["STUDY_HOME"] = str(HOME)
     chosen = [row for row in ROWS if row.label in (options.only or labels)]
     rows = [row for row in chosen if options.only or options.slow or not row.slow or was_run(row)]
-    frame = pandas.DataFrame([told for row in rows for told in measured(row)])
-    overhead = {} if options.only else measure_overhead(HOME)
     if not options.only:
-        frame.to_csv(HERE / "results.csv", index=False)
-        (HERE / "results.md").write_text(markdown(frame, overhead))
-        readme.write_text(with_table(readme.read_text(), frame))
-    print(markdown(frame, overhead))
+        OVERHEAD.write_text(json.dumps(measure_overhead(HOME), indent=2) + "\n")
+    frame = merged({row.label: measured(row) for row in rows})
+    frame.to_csv(RESULTS, index=False)
+    table = markdown(frame, json.loads(OVERHEAD.read_text()))
+    RESULTS.with_suffix(".md").write_text(table)
+    readme.write_text(with_table(readme.read_text(), frame))
+    print(table)
+
+
+def merged(lines: Mapping[str, list[dict[str, object]]]) -> pandas.DataFrame:
+    """The lines of all rows, in their order: those measured now, and of the others what the last benchmark wrote."""
+    told = dict(lines)
+    if RESULTS.exists():
+        before = pandas.read_csv(RESULTS)
+        owners = before["approach"].where(~before["approach"].str.startswith(CONTROL)).ffill()
+        for label, group in before.groupby(owners, sort=False):
+            told.setdefault(str(label), group.to_dict(orient="records"))  # type: ignore[arg-type]
+    return pandas.DataFrame([line for row in ROWS for line in told.get(row.label, [])])
 
 
 def measured(row: Row) -> list[dict[str, object]]:
     """The lines of a row: the approach, and its control."""
     results = jobs(row.method, row.overrides, row.seeds)
     lines = [line(row.label, row.published, results)]
+    if row.passes:
+        passes, bound = passes_of(prepared(row.method, row.overrides, 1)[0], HOME)
+        lines[0] |= {"passes": passes, "seconds / passes": mean(r.metrics["time/repair"] for r in results) / bound}
     if row.control == "steps":
         budget = f"method.steps={round(mean(result.metrics['cost/steps'] for result in results))}"
         lines.append(line("· finetune, the same steps", "", jobs("finetune", (budget,), row.seeds)))
@@ -83,11 +104,16 @@ def was_run(row: Row) -> bool:
 
 def finished(method: str, overrides: Sequence[str], seeds: int) -> list[Result | None]:
     """The result of each seed's job, None where there is none yet."""
-    prepared = check(composed(parsed(command(method, overrides, seeds)), conf_folder()))
-    for job in prepared:
+    waiting = prepared(method, overrides, seeds)
+    for job in waiting:
         job.data.load(job.settings.subject.seed)
-    folders = [ledger.folder_of(Keys.of(job).job) for job in prepared]
+    folders = [ledger.folder_of(Keys.of(job).job) for job in waiting]
     return [None if folder is None else Result.read(folder) for folder in folders]
+
+
+def prepared(method: str, overrides: Sequence[str], seeds: int) -> list[Job]:
+    """Each seed's job, checked."""
+    return check(composed(parsed(command(method, overrides, seeds)), conf_folder()))
 
 
 def command(method: str, overrides: Sequence[str], seeds: int) -> list[str]:

@@ -38,6 +38,8 @@ IN_README = {
 """Columns of the README's table, and their titles there."""
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 IN_A_COLUMN = {"cost/peak_memory"}
+PASSES = """passes: matrix products and convolutions of the repair, counted in forward passes of the whole network over
+one input (seed 0); seconds / passes: the repair's seconds over those that so many passes take in large batches."""
 CONTROL = "·"
 """What the label of a control begins with."""
 
@@ -67,7 +69,7 @@ def counts(results: Sequence[Result]) -> str:
 def markdown(frame: pandas.DataFrame, overhead: Mapping[str, float]) -> str:
     """The table, what each approach counted, and the figures of overhead below."""
     told = frame[["approach", "counts"]].to_numpy()
-    lines = [*rows(frame.drop(columns="counts")), ""]
+    lines = [*rows(frame.drop(columns="counts")), "", PASSES, ""]
     lines += [f"- {approach}: {text}" for approach, text in told if approach[0] != CONTROL]
     return "\n".join([*lines, "", *(f"- {title}: {value:.2f}" for title, value in overhead.items()), ""])
 
@@ -87,6 +89,7 @@ def rows(frame: pandas.DataFrame) -> list[str]:
     """The lines of a Markdown table; cells without a value are empty."""
     shown = {title: text for title, (_, _, text) in COLUMNS.items()}
     shown |= {"sd": "{:.1f}", "published repair rate": "{:.1f}", "published seconds": "{:.0f}", "seeds": "{:.0f}"}
+    shown |= {"passes": "{:,.0f}", "seconds / passes": "{:.1f}"}
     lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
     for record in frame.to_dict(orient="records"):
         cells = [

@@ -120,6 +120,16 @@ def test_without_a_failing_input_nothing_is_done() -> None:
     assert result.costs == {} and result.seconds == 0
 
 
+def test_a_faulty_model_that_is_not_finite_is_not_repaired() -> None:
+    problem = digits_problem()
+    broken = problem.copy()
+    next(broken.parameters()).data[0] = torch.nan
+    result = run_repair(
+        Acting(act=raising(AssertionError("work"))), dataclasses.replace(problem, faulty=broken), HARDWARE
+    )
+    assert (result.outcome, result.reason) == ("failure", "the faulty model's weights are not finite")
+
+
 @pytest.mark.parametrize(
     ("error", "outcome", "reason"),
     [

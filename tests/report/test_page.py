@@ -58,6 +58,7 @@ def test_the_table_has_the_numbers_marks_and_words(page: _Page) -> None:
     assert "96.00 +6.00" in page.rows["full/joint"] and "★" not in page.rows["full/joint"]
     assert "± 1.41" in page.rows["finetune"] and "control" in page.rows["finetune"]
     assert "no better than the faulty model" in page.rows["reassure"]
+    assert "publ. unadaptable" in page.rows["vere"] and "publ. unadaptable" not in page.rows["arachne"]
     assert "faulty model" not in page.rows["finetune"]
     assert "20.00 ‡" in page.rows["apricot"]
     assert "needs BatchNorm: LeNet5 has none" in page.rows["vere"]

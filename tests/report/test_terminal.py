@@ -63,6 +63,18 @@ def test_outcome_words_and_their_reasons(lines: list[str]) -> None:
     assert "  care: crashed 1 of 1: <b>ValueError</b>" in lines
 
 
+def test_an_outcome_that_was_published_in_place_of_numbers_stands_beside_ours(frame: pd.DataFrame) -> None:
+    runs = frame[frame["dataset"] == "mnist"].copy()
+    runs = runs.replace({"method": {"arachne": "distrrep"}, "approach": {"arachne": "distrrep"}})  # unadaptable there
+    text = io.StringIO()
+    show(compare(*newest(runs)), Console(file=text, width=180))
+    lines = text.getvalue().splitlines()
+    for name in ("distrrep", "vere"):
+        (place,) = [number for number, line in enumerate(lines) if line.startswith((f"│ {name} ", f"│ {name}│"))]
+        assert any("publ. unadaptable" in line for line in lines[place : place + 5]), name
+    assert sum("publ. unadaptable" in line for line in lines) == 2
+
+
 def test_masking_names_what_it_flatters_and_what_applies_nowhere_says_why(lines: list[str]) -> None:
     assert any(line.startswith("‡ gradient masking") and "flatters ASR;" in line for line in lines)
     assert "AAOD is not applicable: the data set has no sensitive groups." in lines

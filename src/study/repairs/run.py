@@ -54,6 +54,8 @@ def run_repair(approach: Approach, problem: Problem, hardware: Hardware) -> Repa
     """Repair the faulty model of `problem`; every end but a crash is a result."""
     if not len(problem.failing):
         return RepairResult(outcome="failure", reason="the model errs on no repair input")
+    if not is_finite(problem.faulty):
+        return RepairResult(outcome="failure", reason="the faulty model's weights are not finite")
     before = weights_hash(problem.faulty)
     run = _Run(approach, problem, hardware)
     with PeakMemory(problem.device) as memory, forked(problem.seed, "repair", "layers"):

@@ -68,6 +68,11 @@ class Row:
         others = [outcome for outcome in self.outcomes if outcome.word != "repaired"]
         return "" if self.repaired or not others else max(others, key=lambda outcome: outcome.n).word
 
+    @property
+    def published_word(self) -> str:
+        """What the published study says in place of numbers, or empty."""
+        return "" if self.published is None or self.published.outcome == "repaired" else self.published.outcome
+
 
 @dataclass(frozen=True)
 class Subject:

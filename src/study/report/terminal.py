@@ -65,14 +65,18 @@ def _table(subject: Subject, columns: Sequence[Property], *, narrow: bool = Fals
 
 
 def _approach(row: Row, *, further: bool) -> Text:
-    """Name, level and number of seeds, and the verdict unless an earlier table has told it."""
+    """Name, level and number of seeds; verdict and published outcome unless an earlier table has told them."""
     if not row.outcomes:
         return Text(row.name, style="italic")
     text = Text(row.name, style="bold")
     seeds = f"n={row.repaired}" if row.repaired == row.runs else f"n={row.repaired} of {row.runs}"
     kind = "control" if row.control else row.level
     text.append(f"\n{', '.join(filter(None, [kind, seeds]))}", style="not bold dim")
-    return text.append(f"\n{row.verdict}" if row.verdict and not further else "", style="not bold red")
+    if row.verdict and not further:
+        text.append(f"\n{row.verdict}", style="not bold red")
+    if row.published_word and not further:
+        text.append(f"\npubl. {row.published_word}", style="not bold cyan")
+    return text
 
 
 def _cell(row: Row, item: Property) -> Text:
