@@ -57,3 +57,9 @@ def test_biases_and_whole_layers_are_written_back() -> None:
     assert len(layers) == 330 and layers.values(model)[-1] == 6
     write(model, layers, torch.arange(330.0))
     assert torch.equal(layers.values(model), torch.arange(330.0))
+
+
+def test_the_entries_of_columns_are_their_weights() -> None:
+    model = nn.Sequential(nn.Linear(4, 3))
+    entries = Columns("0", torch.tensor([3, 1])).entries(model)
+    assert torch.equal(entries.values(model), model[0].weight[:, [3, 1]].flatten())

@@ -8,7 +8,7 @@ from torch.nn import functional
 from study.errors import NotApplicable
 from study.parts.network.places import Columns, Entries, Layers, Places, write
 from study.parts.search import patches as patched
-from study.parts.search.patches import LastLayerPatches, Scores, TailPatches, patches
+from study.parts.search.patches import ColumnPatches, LastLayerPatches, Scores, TailPatches, patches
 from study.problem.problem import Problem
 from tests.networks import Plain
 from tests.problems import digits_problem, digits_splits
@@ -105,7 +105,7 @@ def test_a_model_that_cannot_be_traced_takes_patches_of_its_output_layer() -> No
 
 def test_chunks_do_not_change_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = digits_problem()
-    for places in (places_of({LAST: [3, 40]}), places_of({HIDDEN: [3, 40]})):
+    for places in (places_of({LAST: [3, 40]}), places_of({HIDDEN: [3, 40]}), Columns(HIDDEN, torch.tensor([3, 4]))):
         evaluation = patches(problem.faulty, places, problem.repair_set, torch.arange(100))
         values = torch.randn(9, 2, generator=torch.Generator().manual_seed(0))
         whole = evaluation.scores(values)
@@ -115,12 +115,39 @@ def test_chunks_do_not_change_the_scores(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.undo()
 
 
-def test_patches_of_biases_columns_and_layers_equal_a_full_pass(problem: Problem) -> None:
+def test_patches_of_biases_and_layers_equal_a_full_pass(problem: Problem) -> None:
     _, hidden, last = names_of(problem)
     agree(problem.faulty, places_of({last: [0, 7]}, "bias"), LastLayerPatches)
     both = Entries((f"{last}.weight", f"{last}.bias"), torch.tensor([0, 1, 0]), torch.tensor([40, 3, 99]))
     agree(problem.faulty, both, LastLayerPatches)
     agree(problem.faulty, places_of({hidden: [3]}, "bias"), TailPatches)
-    agree(problem.faulty, Columns(last, torch.tensor([2, 30])), TailPatches)
-    agree(problem.faulty, Columns(hidden, torch.tensor([5])), TailPatches)
     agree(problem.faulty, Layers.of(problem.faulty, [f"{hidden}.bias", f"{last}.weight"]), TailPatches)
+
+
+def test_patches_of_columns_equal_a_full_pass(problem: Problem) -> None:
+    first, hidden, last = names_of(problem)
+    agree(problem.faulty, Columns(last, torch.tensor([2, 30])), ColumnPatches)
+    agree(problem.faulty, Columns(hidden, torch.tensor([5, 0, 40])), ColumnPatches)
+    agree(problem.faulty, Columns(first, torch.arange(20, 40)), ColumnPatches)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        residual, untraceable = Residual().eval(), Plain().eval()
+    agree(residual, Columns("out", torch.tensor([3, 8])), ColumnPatches)
+    agree(untraceable, Columns("out", torch.tensor([3, 8])), ColumnPatches)
+
+
+def test_columns_of_a_layer_that_a_connection_passes_by_equal_a_full_pass() -> None:
+    class Dense(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.out = nn.Linear(64, 64), nn.Linear(64, 10)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            features = inputs.flatten(1)
+            logits: Tensor = self.out(features + torch.relu(self.inner(features)))
+            return logits
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Dense().eval()
+    agree(model, Columns("inner", torch.tensor([20, 36])), TailPatches)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from study.errors import NotApplicable
-from study.parts.network.structure import Structure
+from study.parts.network.structure import WEIGHTED, Structure
 
 
 class Call(NamedTuple):
@@ -79,3 +79,8 @@ def eligible_layers(model: nn.Module, example: Tensor) -> list[str]:
     if not names:
         raise NotApplicable("the network has no Linear or Conv2d layer that runs once per input")
     return names
+
+
+def weighted_layers(model: nn.Module, example: Tensor) -> list[str]:
+    """Names of the Linear and Conv2d layers that run on `example` [B, ...], by their first run, traceable or not."""
+    return list(dict.fromkeys(call.name for call in calls_of(model, example, lambda part: isinstance(part, WEIGHTED))))

@@ -119,6 +119,12 @@ class Columns:
         stack[:, :, self.index] = weight[:, self.index] * values[:, None, :]
         return {self.names[0]: stack}
 
+    def entries(self, model: nn.Module) -> Entries:
+        """The single weights of the columns, row by row."""
+        rows, width = model.get_parameter(self.names[0]).shape
+        index = (width * torch.arange(rows, device=self.index.device)[:, None] + self.index).flatten()
+        return Entries(self.names, torch.zeros_like(index), index)
+
 
 @dataclass(frozen=True)
 class Layers:
@@ -144,6 +150,13 @@ class Layers:
         parts = values.split([shape.numel() for shape in self.shapes], dim=1)
         pairs = zip(self.names, self.shapes, parts, strict=True)
         return {name: part.reshape(len(values), *shape) for name, shape, part in pairs}
+
+    def entries(self, chosen: Tensor) -> Entries:
+        """The entries at which `chosen` ([D] bool) is true."""
+        index = torch.cat([torch.arange(shape.numel(), device=chosen.device) for shape in self.shapes])
+        sizes = torch.tensor([shape.numel() for shape in self.shapes], device=chosen.device)
+        owner = torch.arange(len(self.shapes), device=chosen.device).repeat_interleave(sizes)
+        return Entries(self.names, owner[chosen], index[chosen])
 
 
 def layer_of(parameter: str) -> str:

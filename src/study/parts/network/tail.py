@@ -25,7 +25,7 @@ class Tail:
     def __init__(self, model: nn.Module, name: str, split: Split, indices: Tensor) -> None:
         prefix, self.module = Structure(model).cut_up_to(name)
         self.features = activations(prefix, split, indices)
-        self.elements = _largest_output(self.module, self.features[:1])
+        self.elements = largest_output(self.module, self.features[:1])
 
     def logits(self, parameters: Mapping[str, Tensor], rows: slice = ALL) -> Tensor:
         """Logits [P, n, C] on the items in `rows` under P sets of parameters (name to [P, *shape])."""
@@ -34,6 +34,7 @@ class Tail:
         return result
 
 
-def _largest_output(module: nn.Module, example: Tensor) -> int:
+def largest_output(module: nn.Module, example: Tensor) -> int:
+    """Size of the largest tensor that `module` holds when it runs on `example` ([1, ...]): an input or an output."""
     calls = calls_of(module, example, lambda part: not list(part.children()))
     return max([example.numel(), *(call.shape.numel() for call in calls)])

@@ -1,8 +1,9 @@
 """Many patches of the same places of a network, evaluated together on cached activations.
 
 Where all places are weights of the layer that gives the logits, only the logits of the touched classes are computed
-anew (`LastLayerPatches`, exact); otherwise the network is run from the earliest patched layer on, vectorised over the
-patches (`TailPatches`).
+anew (`LastLayerPatches`, exact). Scaled columns of one Linear layer are a low-rank change of its output, from which the
+rest of the network runs once for all patches together (`ColumnPatches`). Otherwise the network is run from the earliest
+patched layer on, vectorised over the patches (`TailPatches`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 
 from study.data.split import Split
 from study.errors import NotApplicable
+from study.parts.network.activations import entering
 from study.parts.network.layers import output_layer
-from study.parts.network.places import Entries, Places, layer_of
-from study.parts.network.tail import ALL, Tail
+from study.parts.network.linear_cuts import LinearCut, linear_cut
+from study.parts.network.places import Columns, Entries, Places, layer_of
+from study.parts.network.tail import ALL, Tail, largest_output
 from study.problem.prediction import BATCH
 
 ELEMENTS = {"cpu": 2**20, "cuda": 2**24}
@@ -69,6 +72,13 @@ def patches(model: nn.Module, places: Places, split: Split, indices: Tensor) -> 
             last = None
         if set(places.names) <= {f"{last}.weight", f"{last}.bias"}:
             return LastLayerPatches(model, places, split, indices)
+    if isinstance(places, Columns):
+        try:
+            cut = linear_cut(model, places.layer, split.fetch(indices[:2]).inputs)
+        except NotApplicable:
+            cut = None
+        if cut is not None:
+            return ColumnPatches(model, cut, places, split, indices)
     return TailPatches(model, places, split, indices)
 
 
@@ -128,11 +138,43 @@ class TailPatches(Patches):
         return self.tail.elements
 
     def _scores(self, values: Tensor, rows: slice) -> Scores:
-        logits = self.tail.logits(self._places.stacked(self._model, values), rows)
-        target = self.labels[rows].expand(len(values), -1)[..., None]
-        label = logits.gather(2, target)[..., 0]
-        others = logits.scatter(2, target, -torch.inf)
-        return _scored(label, others.amax(2), others.logsumexp(2))
+        return _compared(self.tail.logits(self._places.stacked(self._model, values), rows), self.labels[rows])
+
+
+class ColumnPatches(Patches):
+    """Patches that scale what D neurons send to a Linear layer at which the network can be cut.
+
+    The layer's output changes by sum_k (factor_k - 1) h_k W[:, k]: one product for all patches and items. What follows
+    the layer then takes all of them as one batch, so that no weight is stacked.
+    """
+
+    def __init__(self, model: nn.Module, cut: LinearCut, places: Columns, split: Split, indices: Tensor) -> None:
+        self.labels = split.labels[indices.to(split.device)]
+        features = entering(model, cut.name, split, indices)
+        with torch.no_grad():
+            self._output = cut.layer(features)  # [N, M]
+        self._features = features[:, places.index]  # [N, D]
+        self._outgoing = cut.layer.weight.detach()[:, places.index].T  # [D, M]
+        self._suffix = cut.suffix
+        self._elements: int = max(len(places), largest_output(cut.suffix, self._output[:1]))
+
+    @property
+    def elements(self) -> int:
+        return self._elements
+
+    def _scores(self, values: Tensor, rows: slice) -> Scores:
+        steps = (values - 1)[:, None] * self._features[rows]  # [P, n, D]
+        output = self._output[rows] + steps @ self._outgoing  # [P, n, M]
+        logits: Tensor = self._suffix(output.flatten(0, 1))
+        return _compared(logits.view(*output.shape[:2], -1), self.labels[rows])
+
+
+def _compared(logits: Tensor, labels: Tensor) -> Scores:
+    """Scores of the logits [P, N, C] of P networks on items with these labels [N]."""
+    target = labels.expand(len(logits), -1)[..., None]
+    label = logits.gather(2, target)[..., 0]
+    others = logits.scatter(2, target, -torch.inf)
+    return _scored(label, others.amax(2), others.logsumexp(2))
 
 
 def _scored(label: Tensor, top: Tensor, mass: Tensor) -> Scores:
