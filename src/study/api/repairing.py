@@ -180,6 +180,7 @@ class _Subject:
             has_groups=self.data.group_names is not None,
             has_history=False,
             threat=self.data.threat,
+            dataset=self.data.name,
         )
 
 

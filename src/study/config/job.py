@@ -73,6 +73,7 @@ class Job:
             has_groups=self.data.group_names is not None,
             has_history=trained and int(self.recipe.epochs) > 1,
             threat=self.data.threat,
+            dataset=self.data.name,
         )
 
     @cached_property

@@ -20,7 +20,7 @@ class TaskSpec:
     model: the architecture with untrained weights, in eval mode; input_shape: without the batch dimension;
     has_groups: items carry a sensitive group; has_history: the faulty model is trained here, for more than one epoch,
     so that an earlier one can exist (`Problem.history` is None all the same where the first epoch is the best);
-    threat: what an attack may do to an input, None where that is not defined.
+    threat: what an attack may do to an input, None where that is not defined; dataset: name of the data set.
     """
 
     model: nn.Module
@@ -30,6 +30,7 @@ class TaskSpec:
     has_groups: bool = False
     has_history: bool = True
     threat: ThreatModel | None = None
+    dataset: str = ""
 
     @property
     def name(self) -> str:

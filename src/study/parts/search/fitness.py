@@ -56,3 +56,41 @@ class SoftCount:
 def phi(scores: Scores) -> Tensor:
     """1 for a right answer, else 1 / (cross-entropy + 1): float64, shaped as the scores."""
     return torch.where(scores.right, 1.0, 1 / (scores.loss + 1)).double()
+
+
+class TwoLosses:
+    """(fixed + 1) / (L_neg + 1) + alpha * (kept + 1) / (L_pos + 1), as the eAI Repair Toolkit has it, to be maximised.
+
+    fixed: targets that are right; kept: other inputs that are right, both as counts (DistrRep) or as shares of all
+    targets and of all others (NeuRecover); L: the mean cross-entropy of the targets, and of the others.
+    """
+
+    def __init__(self, evaluation: Patches, targets: Tensor, alpha: float = 1.0, *, shares: bool) -> None:
+        """targets: [N] bool, in the order of the evaluation's items; some and not all of them."""
+        self.evaluation, self.targets, self.alpha = evaluation, targets, alpha
+        self._kinds = torch.stack([targets, ~targets], 1).double()  # [N, 2]
+        self._sizes = self._kinds.sum(0)
+        self._unit = self._sizes if shares else torch.ones_like(self._sizes)
+        self.ceiling = float((self._sizes / self._unit + 1) @ self._sizes.new_tensor([1.0, alpha]))
+
+    @property
+    def device(self) -> torch.device:
+        return self.targets.device
+
+    def __call__(self, values: Tensor, floors: Tensor | None = None) -> Tensor:
+        """Fitness [P] float64 of the patches `values` [P, D], whatever the floors."""
+        right, loss = self.evaluation.scores(values, ALL)
+        most = torch.finfo(loss.dtype).max  # in place of a loss without end, which would spoil the other term as well
+        counts, losses = right.double() @ self._kinds, loss.nan_to_num(nan=most).double() @ self._kinds  # [P, 2]
+        terms = (counts / self._unit + 1) / (losses / self._sizes + 1)
+        return terms[:, 0] + self.alpha * terms[:, 1]
+
+    def summary(self, population: Population) -> Mapping[str, Tensor]:
+        """See `SoftCount.summary`."""
+        right = self.evaluation.scores(population.best[None], ALL).right[0].double()
+        fixed, kept = right @ self._kinds / self._sizes
+        return {
+            "search/best_fitness": population.fitness.max(),
+            "search/failing_fixed": fixed,
+            "search/passing_kept": kept,
+        }

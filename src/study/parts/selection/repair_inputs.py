@@ -34,6 +34,14 @@ def failing_sample(problem: Problem, count: int) -> Tensor:
     return problem.failing[drawn.sort().values.to(problem.failing.device)]
 
 
+def random_passing(problem: Problem, count: int | None, generator: torch.Generator) -> Tensor:
+    """`count` passing inputs, each as likely as any other ([M] int64), ascending; all if there are no more, or None."""
+    if count is None or count >= len(problem.passing):
+        return problem.passing
+    order = torch.randperm(len(problem.passing), generator=generator)[:count]
+    return problem.passing[order.sort().values.to(problem.passing.device)]
+
+
 def passing_sample(problem: Problem, size: int, generator: torch.Generator) -> Tensor:
     """Some `size` passing inputs ([M] int64), stratified by class, at least one of each; all if there are no more."""
     passing = problem.passing
