@@ -194,5 +194,6 @@ def _quieten() -> None:
         r".*`srun` command is available.*",
         r".*Trying to infer the `batch_size`.*",
         r".*isinstance\(treespec, LeafSpec\).*",
+        r".*in eval mode at the start of training.*",  # a stage says itself what it trains, see on_fit_start
     ):
         warnings.filterwarnings("ignore", message=message)
