@@ -50,6 +50,7 @@ GENTLE_MIX = ("method.epochs=6", "method.train_fraction=1.0", "method.severity=1
 """8x8 digits do not bear AugMix at full strength for long."""
 FEW_VIEWS = ("method.epochs=6", "method.lr=0.05", "method.severity=1.0", "method.views=2", "method.max_ssl_steps=5")
 STYLE = ("method.epochs=8", "method.severity=1.0", "method.batch_size=16")
+PROBED = ("method.probe_inputs=300", "method.probe_epochs=8", "method.lr=0.02", "method.guard=false")
 ROWS = [
     Row("finetune", "model", ("method.epochs=4",), idle=("method.epochs=0",)),
     Row("joint", "model", ("method.epochs=12",), idle=("method.epochs=0",)),
@@ -61,7 +62,20 @@ ROWS = [
     Row("deeprepair", "model", STYLE, idle=("method.epochs=0",), images_only=True),
     Row("hybridrepair", "model", FEW_VIEWS, idle=("method.warm_epochs=0", "method.epochs=0"), images_only=True),
     Row("hudd", "model", ("method.batch_size=32",), idle=("method.epochs=0",)),
+    Row("care", "neuron", ("method.iterations=30",)),
+    Row("genmunn", "neuron", ("method.max_rounds=40", "method.rank=random", "method.guard=false")),
     Row("arachne", "neuron", ("method.population=30", "method.generations=15", "method.neg_fraction=0.5")),
+    Row("vere", "neuron", ("method.rounds=8",), hidden_relu=True),
+    Row("neurecover", "neuron", ("method.particles=30", "method.iterations=20")),
+    Row("distrrep", "neuron", ("method.particles=30", "method.iterations=20")),
+    Row("nnrepair", "neuron", ("method.combination=conf", "method.n_pass=20", "method.guard=false")),
+    Row(
+        "irepair",
+        "neuron",
+        ("method.lr=1e-4", "method.max_iters=40", "method.per_class=10"),
+        idle=("method.max_iters=0",),
+    ),
+    Row("inner", "neuron", (*PROBED, "method.epochs=4"), idle=(*PROBED, "method.epochs=0")),
 ]
 IDS = [row.method for row in ROWS]
 every_row = pytest.mark.parametrize("row", ROWS, ids=IDS)

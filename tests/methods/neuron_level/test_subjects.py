@@ -1,0 +1,121 @@
+"""Every neuron-level approach on every architecture of the study, and on problems at the edge of what it can repair."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import lru_cache
+
+import pytest
+import torch
+from torch import nn
+
+from study.data.split import Split
+from study.problem.problem import Problem
+from study.repairs.run import RepairResult
+from tests.fitting import finished
+from tests.methods.test_contract import ROWS, Row, approach
+from tests.problems import digits_problem, problem_of
+from tests.subjects import SUBJECTS, subject
+
+NEURON_LEVEL = [row for row in ROWS if row.level == "neuron"]
+every_row = pytest.mark.parametrize("row", NEURON_LEVEL, ids=[row.method for row in NEURON_LEVEL])
+UNADAPTABLE = {("vere", name): "hidden" for name in ("resnet18", "densenet121")}
+"""The networks that an approach cannot be applied to, and a word of the reason."""
+SMALLER = {
+    "genmunn": ("method.population=6", "method.max_rounds=12"),
+    "irepair": ("method.max_iters=12", "method.lr=1e-3"),
+    "nnrepair": ("method.time_limit=1",),
+}
+"""Settings that make an approach quick on deep networks."""
+
+
+def outcome(row: Row, problem: Problem, *settings: str) -> RepairResult:
+    return finished(approach(row.method, *row.settings, "method.guard=false", *settings), problem)
+
+
+@lru_cache
+def on_subject(row: Row, name: str) -> RepairResult:
+    return outcome(row, subject(name), *SMALLER.get(row.method, ()))
+
+
+@every_row
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_it_runs_on_every_architecture_or_says_why_not(row: Row, name: str) -> None:
+    result = on_subject(row, name)
+    if reason := UNADAPTABLE.get((row.method, name)):
+        assert result.outcome == "unadaptable" and reason in result.reason
+    else:
+        assert result.outcome == "repaired" or (result.outcome == "failure" and result.reason)
+
+
+@every_row
+def test_it_repairs_most_architectures(row: Row) -> None:
+    repaired = [name for name in SUBJECTS if on_subject(row, name).costs.get("repair_set_fixed", 0) > 0]
+    assert len(repaired) > (len(SUBJECTS) - sum(method == row.method for method, _ in UNADAPTABLE)) / 2
+
+
+def without(problem: Problem, label: int) -> Problem:
+    """The problem without failing inputs of one class."""
+    labels = problem.repair_set.labels[problem.failing]
+    return dataclasses.replace(problem, failing=problem.failing[labels != label])
+
+
+def with_all_failing() -> Problem:
+    problem = digits_problem()
+    failing = problem.repair_set.subset(problem.failing)
+    return problem_of_split(problem, failing.tensors().inputs, failing.labels)
+
+
+def problem_of_split(problem: Problem, inputs: torch.Tensor, labels: torch.Tensor) -> Problem:
+    splits = {"train": problem.train, "validation": problem.validation, "repair": Split("repair", inputs, labels)}
+    return problem_of(problem.faulty, splits, history=problem.history)  # type: ignore[arg-type]
+
+
+def with_two_classes() -> Problem:
+    problem = digits_problem()
+    kept = problem.repair_set.labels < 2
+    inputs, labels = problem.repair_set.tensors().inputs[kept], problem.repair_set.labels[kept].clone()
+    labels[:5] = 1 - labels[:5]  # five inputs that the model gets wrong
+    return problem_of_split(problem, inputs, labels)
+
+
+def with_a_dead_layer() -> Problem:
+    problem = digits_problem()
+    dead = problem.copy()
+    hidden = dead.get_submodule("net.layers.1")
+    assert isinstance(hidden, nn.Linear)
+    hidden.weight.data.zero_()
+    hidden.bias.data.fill_(-1)
+    splits = {"train": problem.train, "validation": problem.validation, "repair": problem.repair_set}
+    return problem_of(dead, splits, history=problem.history)  # type: ignore[arg-type]
+
+
+EDGES = {
+    "one failing input": lambda: dataclasses.replace(digits_problem(), failing=digits_problem().failing[:1]),
+    "all inputs failing": with_all_failing,
+    "a class that never fails": lambda: without(digits_problem(), 8),
+    "two classes in the repair set": with_two_classes,
+    "a dead layer": with_a_dead_layer,
+    "no history": lambda: dataclasses.replace(digits_problem(), history=None),
+}
+
+
+@every_row
+@pytest.mark.parametrize("edge", EDGES)
+def test_the_edges_are_a_result_or_a_failure_with_its_reason(row: Row, edge: str) -> None:
+    result = outcome(row, EDGES[edge]())
+    assert result.outcome in ("repaired", "failure", "unadaptable")
+    assert result.outcome == "repaired" or result.reason
+
+
+@every_row
+def test_the_guard_never_lowers_validation_accuracy(row: Row) -> None:
+    problem = digits_problem()
+    result = finished(approach(row.method, *row.settings, "method.guard=true"), problem)
+    if result.model is None:
+        assert result.outcome == "failure" and "validation" in result.reason
+        return
+    validation = problem.validation
+    logits = [model(validation.tensors().inputs) for model in (problem.faulty, result.model)]
+    before, after = (int((each.argmax(1) == validation.labels).sum()) for each in logits)
+    assert after >= before
