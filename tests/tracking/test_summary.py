@@ -4,7 +4,7 @@ import pytest
 
 from study.metrics.description import Description
 from study.tracking.result import Origin, Result
-from study.tracking.summary import sentence
+from study.tracking.summary import sentence, summary
 from tests.tracking.results import TAGS, written
 
 CHURN = Description(label="churn", unit="rate", role="broken")
@@ -59,3 +59,22 @@ def test_nothing_is_said_of_a_rate_of_nothing(result):
     result.metrics |= {"before/accuracy": 1.0, "after/repair_rate": float("nan")}
 
     assert "repaired" not in sentence(result)
+
+
+@pytest.mark.parametrize(
+    ("after", "guard", "expected"),
+    [
+        (0.97, "False", "98.00% to 97.00%: method.guard=true hands over no such repair)"),
+        (0.97, None, "(validation accuracy falls from 98.00% to 97.00%)"),
+        (0.98, "False", ""),
+        (None, "False", ""),
+    ],
+)
+def test_a_repair_that_lowers_validation_accuracy_says_so(result, after, guard, expected):
+    result.metrics["before/validation_accuracy"] = 0.98
+    if after is not None:
+        result.metrics["after/validation_accuracy"] = after
+    if guard is not None:
+        result.params["method.guard"] = guard
+    assert ("falls" in summary(result)) == bool(expected)
+    assert summary(result).endswith(expected)

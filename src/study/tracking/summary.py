@@ -21,7 +21,16 @@ def summary(result: Result) -> str:
         written = [write(value) for value in values if value is not None]
         if written:
             parts.append(f"{description.label} {' to '.join(written)}")
-    return ", ".join(parts)
+    return ", ".join(parts) + _caution(result)
+
+
+def _caution(result: Result) -> str:
+    """What is to be said of a repair that lowers validation accuracy, and how not to get one."""
+    before, after = (result.metrics.get(f"{when}/validation_accuracy", math.nan) for when in ("before", "after"))
+    if not after < before:
+        return ""
+    advice = ": method.guard=true hands over no such repair" if result.params.get("method.guard") == "False" else ""
+    return f" (validation accuracy falls from {before:.2%} to {after:.2%}{advice})"
 
 
 def sentence(result: Result) -> str:

@@ -91,10 +91,10 @@ def test_the_guard_hands_over_nothing_that_lowers_validation_accuracy() -> None:
     wrong_now = ~right(free, split)
     spoilt = replace(problem, validation=split.subset(wrong_now.nonzero().flatten()))  # the fittest is right on none
     assert correct(problem.faulty, spoilt, "validation") > 0
-    kept, _ = run(spoilt, rank="random", sigma=0.5)
+    kept, _ = run(spoilt, rank="random", sigma=0.5, guard=True)
     assert correct(kept.model, spoilt, "validation") >= correct(problem.faulty, spoilt, "validation")
     assert not same(kept.model, free)
-    kept, _ = run(problem, rank="random", sigma=0.5)
+    kept, _ = run(problem, rank="random", sigma=0.5, guard=True)
     assert correct(kept.model, problem, "validation") >= before
 
 

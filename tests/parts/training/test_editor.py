@@ -1,4 +1,4 @@
-"""The editor: the checks of its card, against a plain loop that writes each step into a copy of the network."""
+"""The editor, against a plain loop that writes each step into a copy of the network."""
 
 from __future__ import annotations
 

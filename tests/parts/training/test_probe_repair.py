@@ -68,7 +68,7 @@ def repair_of(problem: Problem, epochs: int = 1, rule: Rule = LAST, mask: float 
 
 
 def looped(problem: Problem, repair: ProbeRepair, epochs: int) -> nn.Module:
-    """The card's step 5, word by word: each loss from the inputs on, each gradient masked, plain SGD."""
+    """The repair step written out: each loss from the inputs on, each gradient masked, plain SGD."""
     model = problem.copy()
     structure = Structure(model)
     failing = problem.repair_set.subset(problem.failing).tensors()

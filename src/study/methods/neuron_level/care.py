@@ -56,7 +56,7 @@ class CARE(Approach):
     unchanged_is_result: ClassVar[bool] = True
 
     layer: Literal["auto", "last"] = "auto"
-    neurons: Annotated[int, Field(ge=1)] = 8
+    neurons: Annotated[int, Field(ge=1)] = 16
     localisation: Literal["causal", "random"] = "causal"
     steps: Annotated[int, Field(ge=2)] = 4
     ie_inputs: Literal["failing", "passing", "both"] = "failing"

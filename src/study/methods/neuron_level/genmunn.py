@@ -56,16 +56,16 @@ class GenMuNN(Approach):
 
     population: Annotated[int, Field(ge=2)] = 20
     rho: Annotated[float, Field(gt=0, le=1)] = 0.02
-    sigma: Annotated[float, Field(ge=0)] = 0.1
+    sigma: Annotated[float, Field(ge=0)] = 0.2
     p_mut: Share = 0.5
     p_cross: Share = 0.5
     max_rounds: Annotated[int, Field(ge=0)] = 100
-    patience: Annotated[int, Field(ge=1)] = 30
+    patience: Annotated[int, Field(ge=1)] = 100
     max_fit: Annotated[int, Field(ge=1)] = 5000
     operator: Operator = "gauss"
     rank: Literal["gradient", "ablation", "random"] = "gradient"
     search: Literal["genetic", "random"] = "genetic"
-    guard: bool = True
+    guard: bool = False
 
     def check(self, task: TaskSpec) -> None:
         if not weighted_layers(task.model, task.example(2)):
