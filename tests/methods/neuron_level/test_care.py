@@ -218,7 +218,7 @@ def test_a_model_that_cannot_be_traced_is_repaired_in_its_output_layer() -> None
 def test_it_draws_the_scores_of_every_layer_and_the_search_of_the_best() -> None:
     repaired, _ = run(digits_problem())
     pictures = repaired.pictures()
-    assert set(pictures) == {"localised", "scores", "fitness"}
-    assert [axes.get_title(loc="left").split(":")[0] for axes in pictures["scores"].axes] == [
+    assert set(pictures) == {"localised_weights", "neuron_scores", "fitness"}
+    assert [axes.get_title(loc="left").split(":")[0] for axes in pictures["neuron_scores"].axes] == [
         "net.layers.1", "net.layers.3", "net.layers.5"
     ]  # fmt: skip

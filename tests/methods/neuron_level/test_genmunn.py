@@ -205,6 +205,6 @@ def test_check_names_what_is_missing() -> None:
 
 def test_it_draws_where_the_weights_are_and_how_the_search_went() -> None:
     figures = run(digits_problem(), guard=False)[0].pictures()
-    assert list(figures) == ["localised", "fitness"]
+    assert list(figures) == ["localised_weights", "fitness"]
     unchanged = run(digits_problem(), max_rounds=0)[0].pictures()
-    assert list(unchanged) == ["localised", "fitness"]
+    assert list(unchanged) == ["localised_weights", "fitness"]

@@ -17,8 +17,8 @@ def test_the_scores_of_all_layers_and_the_search_of_the_best_are_drawn() -> None
     best = fittest(both)
     assert best is both[1]
     figures = draw_scaled(model, both, best, "effect")
-    assert [axes.get_title(loc="left").split(":")[0] for axes in figures["scores"].axes] == ["0", "1"]
-    assert [label.get_text() for label in figures["localised"].axes[0].get_yticklabels()] == ["1.weight"]
+    assert [axes.get_title(loc="left").split(":")[0] for axes in figures["neuron_scores"].axes] == ["0", "1"]
+    assert [label.get_text() for label in figures["localised_weights"].axes[0].get_yticklabels()] == ["1.weight"]
     line = figures["fitness"].axes[0].lines[0].get_ydata()
     assert torch.tensor(line).tolist() == torch.tensor([-0.4, -0.3, -0.1]).tolist()
 

@@ -107,7 +107,7 @@ class GenMuNN(Approach):
             repaired,
             costs,
             pictures=lambda: {
-                "localised": draw_localised(problem.faulty, places),
+                "localised_weights": draw_localised(problem.faulty, places),
                 "fitness": draw_fitness([float(count) for count in right], float(right[0]), "right answers", "round"),
             },
         )

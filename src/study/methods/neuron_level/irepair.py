@@ -120,7 +120,7 @@ class IRepair(Approach):
             model,
             {**costs, "remaining": estimate.still_wrong()},
             lambda: {
-                "localised": draw_localised(model, places.entries(free)),
+                "localised_weights": draw_localised(model, places.entries(free)),
                 "repaired_inputs": draw_fitness(solved, label="specific inputs right", rounds="iteration"),
             },
         )

@@ -104,7 +104,7 @@ class NNRepair(Approach):
         if self.guard and not keeps_accuracy(problem, repaired):
             raise RepairFailed("the experts do not keep the faulty model's validation accuracy", **costs)
         entries = changed_entries(name, changes, data.weight.shape[1])
-        return Repaired(repaired, costs, lambda: {"localised": draw_localised(problem.faulty, entries)})
+        return Repaired(repaired, costs, lambda: {"localised_weights": draw_localised(problem.faulty, entries)})
 
     def _layer_name(self, model: nn.Module, example: Tensor) -> str:
         """The layer that changes; raises NotApplicable where there is none."""

@@ -21,7 +21,7 @@ def draw_scaled(model: nn.Module, found: Sequence[ScaledNeurons], best: ScaledNe
     scores = {each.neurons.layer: each.scores for each in found}
     chosen = {each.neurons.layer: each.neurons.index for each in found}
     return {
-        "localised": draw_localised(model, best.neurons.entries(model)),
-        "scores": draw_scores(scores, chosen, label),
+        "localised_weights": draw_localised(model, best.neurons.entries(model)),
+        "neuron_scores": draw_scores(scores, chosen, label),
         "fitness": draw_fitness([top.item() for top in best.rounds], best.rounds[0].item(), rounds="iteration"),
     }
