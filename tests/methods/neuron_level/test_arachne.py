@@ -107,7 +107,23 @@ def test_the_guard_hands_over_no_patch_that_lowers_validation_accuracy() -> None
     assert weights_hash(run(lenient, guard=True, **greedy)[0]) == weights_hash(run(problem, **greedy)[0])
 
 
-def test_it_searches_the_pareto_front_of_gradient_loss_and_forward_impact(problem: Problem) -> None:
+def test_the_guard_takes_only_what_beats_the_original_unless_all_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, floors = digits_problem(), list[float]()
+
+    class Watched(arachne.Guard):
+        def __init__(self, problem: Problem, places: Any, floor: float) -> None:
+            super().__init__(problem, places, floor)
+            floors.append(floor)
+
+    monkeypatch.setattr(arachne, "Guard", Watched)
+    for accept in ("if_better", "always"):
+        run(problem, accept=accept)
+    assert floors == [pytest.approx(fitness_from_scratch(problem.faulty, problem, 4.0), abs=1e-3), -torch.inf]
+
+
+def test_it_searches_the_pareto_front_of_gradient_loss_and_forward_impact(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Steps 2 to 5 once more, from their parts: what changed lies on that front, and all of it was searched."""
     generator = problem.stream("search")
     targets = random_failing(problem, 1.0, generator)
@@ -122,7 +138,15 @@ def test_it_searches_the_pareto_front_of_gradient_loss_and_forward_impact(proble
     specific, general = loss / (1 + passing_loss), impact / (1 + passing_impact)
     dominated = (specific[None] > specific[:, None]) & (general[None] > general[:, None])
     front = {number for number, beaten in enumerate(dominated.any(1).tolist()) if not beaten}
+    objectives, pareto_front = list[tuple[Tensor, Tensor]](), arachne.pareto_front
+
+    def watched(first: Tensor, second: Tensor) -> Tensor:
+        objectives.append((first, second))
+        return pareto_front(first, second)
+
+    monkeypatch.setattr(arachne, "pareto_front", watched)
     repaired, logged = run(problem, generations=30)
+    torch.testing.assert_close(objectives, [(specific, general)])
     old, new = (model.get_parameter(f"{name}.weight").flatten() for model in (problem.faulty, repaired))
     changed = set((old != new).nonzero().flatten().tolist())
     assert logged[0]["search/places"] == len(front) and 1 < len(changed) <= len(front)
@@ -164,6 +188,11 @@ def test_options_choose_targets_and_layers() -> None:
     assert share == max(1, len(problem.failing) // 2) and len(kinds) > 1
     repaired, logged = run(problem, layers="last", max_places=1)
     assert logged[0]["search/places"] == 1
+    assert differing(problem.faulty, repaired) == ["net.layers.5.weight"]
+    anywhere = {"localisation": "random", "accept": "always"}
+    repaired, _ = run(problem, layers="all", **anywhere)
+    assert "net.layers.1.weight" in differing(problem.faulty, repaired)
+    repaired, _ = run(problem, layers="last", **anywhere)
     assert differing(problem.faulty, repaired) == ["net.layers.5.weight"]
 
 

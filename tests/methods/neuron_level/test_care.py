@@ -140,6 +140,15 @@ def test_the_search_can_be_replaced_by_as_many_random_draws(problem: Problem) ->
     assert measured(random[0].model, problem) > measured(problem.faulty, problem)
 
 
+def test_draws_that_are_no_better_than_the_unchanged_model_leave_it_as_it_is(problem: Problem) -> None:
+    """With alpha=1 only passing inputs count, all of which are right before."""
+    draws = {"search": "random", "alpha": 1.0, "particles": 2, "iterations": 2}
+    repaired, logged = run(problem, **draws)
+    assert float(logged[0]["search/original_fitness"]) == 0 and same(repaired.model, problem.faulty)
+    repaired, _ = run(problem, **(draws | {"alpha": 0.0, "iterations": 10}))
+    assert not same(repaired.model, problem.faulty)
+
+
 def test_positions_stay_in_the_bounds_and_start_at_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
     original = care.ErrorRate.__call__

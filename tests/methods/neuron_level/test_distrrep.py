@@ -87,6 +87,45 @@ def test_the_best_score_is_that_of_the_repaired_model_and_never_falls(problem: P
     assert sum("repair/best_fitness" in entry for entry in logged) == repaired.costs["repairs"]
 
 
+def test_each_repair_has_the_fitness_of_its_own_misclassification(problem: Problem, merges: list[Merge]) -> None:
+    """Each repair alone, written into the faulty model: counts and losses of its failing and of all passing inputs."""
+    _, logged = run(problem, n_pos=None)
+    (merge,), labels = merges, problem.repair_set.labels
+    before = predict(problem.faulty, problem.repair_set).argmax(1)
+    kinds = frequent_errors(labels, before, 10, 5, 3).among(labels, before, problem.failing)
+    assert len(kinds) == len(merge.member) > 2
+    expected, fixed = [], []
+    last = [name for name, module in problem.faulty.named_modules() if isinstance(module, nn.Linear)][-1]
+    for failing, values in zip(kinds.values(), merge.proposed, strict=True):
+        model = problem.copy()
+        model.get_parameter(f"{last}.weight").data.view(-1)[merge.places.index] = values
+        total = 0.0
+        for part in (problem.repair_set.subset(failing), problem.repair_set.subset(problem.passing)):
+            logits = predict(model, part)
+            loss = nn.functional.cross_entropy(logits, part.labels).item()
+            total += (int((logits.argmax(1) == part.labels).sum()) + 1) / (loss + 1)
+        expected.append(total)
+        fixed.append(float((predict(model, problem.repair_set).argmax(1) == labels)[failing].double().mean()))
+    repairs = [entry for entry in logged if "repair/best_fitness" in entry]
+    assert [float(entry["repair/best_fitness"]) for entry in repairs] == pytest.approx(expected, rel=1e-4)
+    assert [float(entry["repair/failing_fixed"]) for entry in repairs] == pytest.approx(fixed)
+
+
+def test_of_each_misclassification_so_many_weights_per_failing_input_are_candidates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts, original = list[tuple[int, int]](), distrrep.failing_front
+
+    def watched(model: Any, name: str, split: Any, failing: Any, candidates: int) -> Any:
+        counts.append((len(failing), candidates))
+        return original(model, name, split, failing, candidates)
+
+    monkeypatch.setattr(distrrep, "failing_front", watched)
+    run(digits_problem(), n_grad=3, accept="always")
+    assert len({failing for failing, _ in counts}) > 1
+    assert all(candidates == 3 * failing for failing, candidates in counts)
+
+
 def test_each_repair_starts_from_the_faulty_model_whatever_the_order(merges: list[Merge]) -> None:
     problem = digits_problem()
     labels, predicted = problem.repair_set.labels, predict(problem.faulty, problem.repair_set).argmax(1)
@@ -170,6 +209,20 @@ def test_nan_weights_are_a_failure_with_its_reason() -> None:
     spoilt.get_parameter("net.layers.3.weight").data.fill_(torch.nan)
     result = finished(DistrRep(particles=5, iterations=2), problem_of(spoilt, digits_splits()))
     assert result.outcome == "failure" and result.reason
+
+
+def test_the_guard_takes_only_what_beats_the_original_unless_all_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, floors = digits_problem(), list[float]()
+
+    class Watched(distrrep.Guard):
+        def __init__(self, problem: Problem, places: Any, floor: float) -> None:
+            super().__init__(problem, places, floor)
+            floors.append(floor)
+
+    monkeypatch.setattr(distrrep, "Guard", Watched)
+    for accept in ("if_better", "always"):
+        run(problem, accept=accept)
+    assert floors == [pytest.approx(score_from_scratch(problem.faulty, problem)), -torch.inf]
 
 
 def test_the_guard_hands_over_nothing_that_lowers_validation_accuracy() -> None:

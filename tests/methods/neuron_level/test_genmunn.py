@@ -10,8 +10,9 @@ from torch import nn
 from torchvision.models import densenet121, resnet18
 
 from study.errors import NotApplicable
+from study.methods.neuron_level import genmunn
 from study.methods.neuron_level.genmunn import GenMuNN
-from study.parts.localisation.importance import gradient_importance
+from study.parts.localisation.importance import ablation_importance, gradient_importance
 from study.problem.prediction import right
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
@@ -98,6 +99,22 @@ def test_the_guard_hands_over_nothing_that_lowers_validation_accuracy() -> None:
     assert correct(kept.model, problem, "validation") >= before
 
 
+def test_the_guard_tries_the_last_population_first_and_then_earlier_bests(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, tried = digits_problem(), list[int]()
+
+    def refused(problem: Problem, model: nn.Module) -> bool:
+        tried.append(correct(model, problem))
+        return False
+
+    monkeypatch.setattr(genmunn, "keeps_accuracy", refused)
+    repaired, logged = run(problem, guard=True, rank="random", sigma=0.5)
+    counts = [int(each["search/right"]) for each in logged]
+    assert len(tried) == 8 + 12 and len(set(counts)) > 3
+    assert tried[0] == counts[-1] and tried[:8] == sorted(tried[:8], reverse=True)
+    assert tried[8:] == counts[-2::-1]
+    assert same(repaired.model, problem.faulty)  # the last to be tried
+
+
 def planted(problem: Problem) -> tuple[Problem, int]:
     """The problem with one weight of the last layer, that of an active feature, multiplied by -20, and its place."""
     model = copy.deepcopy(problem.faulty)
@@ -136,6 +153,12 @@ def test_a_genetic_search_beats_random_mutants_with_as_many_evaluations() -> Non
     assert random[1][-1]["search/weights"] <= weights  # of one window
 
 
+def test_patience_ends_the_genetic_search_and_not_its_control() -> None:
+    useless = {"sigma": 0.0, "patience": 2, "max_rounds": 6, "population": 2}
+    rounds = [len(run(digits_problem(), search=kind, **useless)[1]) for kind in ("genetic", "random")]
+    assert rounds == [1 + 2, 1 + 6]
+
+
 def test_the_fitness_set_holds_all_failing_inputs_and_passing_ones_as_there_is_room() -> None:
     problem = digits_problem()
     for limit, size in ((5000, 400), (100, 100), (1, len(problem.failing))):
@@ -168,6 +191,24 @@ def edge(name: str) -> Problem:
         for split in splits.values():
             split.labels = split.labels % 2
     return problem_of(model, splits)  # type: ignore[arg-type]
+
+
+def test_weights_are_ranked_by_the_importance_that_is_asked_for() -> None:
+    problem = edge("two_classes")
+    model, split, indices = problem.faulty, problem.repair_set, torch.cat([problem.failing, problem.passing])
+    expected = {
+        "gradient": gradient_importance(model, ["1"], split, (problem.failing, problem.passing)),
+        "ablation": ablation_importance(model, ["1"], split, indices),
+    }
+    found = {
+        rank: GenMuNN(rank=rank)._rankings(problem, indices, problem.stream("search"))["1.weight"]
+        for rank in (*expected, "random")
+    }
+    for rank, scores in expected.items():
+        order = scores["1"].flatten().argsort(descending=True, stable=True)
+        assert torch.equal(found[rank], order) and not torch.equal(found["random"], order)
+    assert sorted(found["random"].tolist()) == list(range(128))
+    assert not torch.equal(found["gradient"], found["ablation"])
 
 
 @pytest.mark.parametrize("name", ["nan", "dead", "all_failing", "two_classes"])

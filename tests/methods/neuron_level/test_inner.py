@@ -11,9 +11,16 @@ import torch
 from torch import nn
 
 from study.errors import NotApplicable, RepairFailed
+from study.methods.neuron_level import inner as module
 from study.methods.neuron_level.inner import Inner
-from study.parts.training.probe_repair import ProbeRepair
-from study.parts.training.probes import ProbeTraining, answers
+from study.parts.localisation.anomaly import anomaly_scores
+from study.parts.localisation.routing import Routing, voted
+from study.parts.network.blocks import blocks_of
+from study.parts.network.structure import Structure
+from study.parts.selection.random_subset import random_subset
+from study.parts.training.probe_repair import ProbeRepair, Updates
+from study.parts.training.probes import ProbeTraining, answers, probe_answers
+from study.parts.training.validation_flips import Rule
 from study.problem.prediction import right
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
@@ -80,6 +87,16 @@ def test_the_most_anomalous_block_is_repaired(problem: Problem) -> None:
         name.removeprefix("anomaly/"): points[0][1] for name, points in curves.values.items() if "anomaly" in name
     }
     assert len(scores) == len(training.probes) == 2
+    generator, structure = problem.stream("search"), Structure(problem.copy())
+    failing, passing = (
+        random_subset(problem.repair_set, len(problem.failing), generator, within=within)
+        for within in (problem.failing, problem.passing)
+    )
+    blocks, few = blocks_of(structure, failing.inputs[:1]), torch.arange(min(30, len(failing)))
+    expected = anomaly_scores(
+        *(probe_answers(structure, blocks, training.probes, split.subset(few)) for split in (passing, failing))
+    )
+    assert [scores[block.layer] for block in blocks] == pytest.approx(expected.tolist(), rel=1e-4)
     assert repair.targets[0].block.layer == max(scores, key=scores.__getitem__)
     both = stages_of(inner(n_layers=5, probe_epochs=4), problem)[1]
     assert [target.block.layer for target in both.targets] == sorted(scores, key=scores.__getitem__, reverse=True)
@@ -91,15 +108,65 @@ def test_the_controls_take_as_many_and_others(problem: Problem) -> None:
         for routing in ("gates", "random")
     }
     assert masks["gates"].sum() == masks["random"].sum() and not torch.equal(masks["gates"], masks["random"])
-    chosen = {
-        stages_of(inner(blocks="random", epochs=1, probe_epochs=1), replace(problem, seed=seed))[1]
-        .targets[0]
-        .block.layer
-        for seed in range(6)
-    }
-    assert len(chosen) == 2
+    anomalous, random = (
+        [
+            stages_of(inner(blocks=blocks, epochs=1, probe_epochs=1), replace(problem, seed=seed))[1]
+            .targets[0]
+            .block.layer
+            for seed in range(6)
+        ]
+        for blocks in ("anomaly", "random")
+    )
+    assert len(set(random)) == 2 and anomalous != random
     at_probe, at_output = (driven(inner(loss=loss), problem)[0].model for loss in ("probe", "output"))
     assert not same(at_probe, at_output)
+
+
+def test_each_block_is_routed_and_repaired_by_its_own_probe_on_failing_inputs(problem: Problem) -> None:
+    """Steps 1 and 4 once more, from their parts."""
+    routing = {"route_inputs": 5, "route_iters": 6, "route_lr": 0.05, "route_l1": 0.02}
+    for ratio, keep in ((0.3, "top_ratio"), (None, "votes")):
+        training, repair, _ = stages_of(inner(n_layers=2, probe_epochs=4, epochs=1, keep=keep, **routing), problem)
+        generator, count = problem.stream("search"), len(problem.failing)
+        failing, passing = (
+            random_subset(problem.repair_set, count, generator, within=within)
+            for within in (problem.failing, problem.passing)
+        )
+        assert torch.equal(repair.inputs.inputs, failing.inputs)
+        assert torch.equal(repair.passing.labels, passing.labels) and len(training.labels) == 300
+        structure = Structure(problem.copy())
+        names = [block.layer for block in blocks_of(structure, failing.inputs[:1])]
+        assert len(repair.targets) == len(names) == 2
+        for block in blocks_of(structure, failing.inputs[:1]):
+            (target,) = (target for target in repair.targets if target.block.layer == block.layer)
+            assert target.probe is training.probes[names.index(block.layer)]
+            routed = failing.subset(torch.arange(5))
+            votes = Routing(6, 0.05, 0.02).votes_in(structure, block, target.probe, routed)
+            assert torch.equal(target.mask, voted(votes, ratio))
+
+
+def test_its_settings_reach_the_training_of_probes_and_the_repair() -> None:
+    problem = digits_problem()
+    moves = {"clean_passes": 1, "lr": 0.013, "alpha": 0.6, "temperature": 2.0, "loss": "output", "bn": "train"}
+    rule = {"select": "last", "beta": 0.5, "stop_acc_drop": 0.2, "stop_fail": 0.05, "guard": True}
+    probes = {"probe_inputs": 200, "probe_epochs": 2, "probe_lr": 0.02}
+    made = inner(**moves, **rule, **probes, batch_size=7, mask_bias=True, epochs=0)
+    steps, stages = made.repair(problem), list[Any]()
+    training = next(steps)
+    assert isinstance(training, ProbeTraining)
+    assert (len(training.labels), training.max_epochs) == (200, 2)
+    assert training.configure_optimizers().param_groups[0]["lr"] == 0.02
+
+    def repair(*arguments: Any, **settings: Any) -> ProbeRepair:
+        stages.append(ProbeRepair(*arguments, **settings))
+        return stages[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ProbeRepair", repair)
+        fitted(training)
+        list(steps)
+    assert stages[0].updates == Updates(batch=7, mask_bias=True, **moves)  # type: ignore[arg-type]
+    assert stages[0].candidates.rule == Rule("last", 0.5, 0.2, 0.05, True)
 
 
 def test_it_repairs_by_its_probes() -> None:

@@ -108,6 +108,9 @@ def test_keep_best_returns_the_state_with_most_inputs_right(monkeypatch: pytest.
         int((predict(repaired(problem, **wild, keep_best=k), both).argmax(1) == both.labels).sum()) for k in (0, 1)
     ]
     assert right[1] > right[0]
+    slow = {"lr": 1e-7, "max_iters": 3}  # no answer changes: of equal states the first is the faulty model
+    assert same(repaired(problem, **slow, keep_best=True), problem.faulty)
+    assert not same(repaired(problem, **slow), problem.faulty)
 
 
 def test_the_guard_falls_back_to_an_earlier_state_or_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from study.errors import NotApplicable, RepairFailed
+from study.methods.neuron_level import neurecover
 from study.methods.neuron_level.neurecover import NeuRecover, linear_layers
 from study.parts.localisation.history import Change, Impact, Suspicion, turned
 from study.parts.localisation.weights import Localiser, pooled
+from study.parts.network.places import Entries
 from study.problem.prediction import accuracy, predict
 from study.problem.problem import Problem
 from study.repairs.approach import Repaired
@@ -84,6 +86,35 @@ def test_the_logged_fitness_is_that_of_the_repaired_model_and_never_falls(proble
     assert repaired.costs["evaluations"] == 30 * len(best)
 
 
+def named(places: Entries) -> set[tuple[str, int]]:
+    """Each as the name of its parameter and its entry there."""
+    pairs = zip(places.owner.tolist(), places.index.tolist(), strict=True)
+    return {(places.names[number], entry) for number, entry in pairs}
+
+
+def places_of(problem: Problem, stream: str = "search", **settings: Any) -> set[tuple[str, int]]:
+    """What it would search."""
+    return named(NeuRecover(**settings)._localised(problem, problem.stream(stream)))
+
+
+def test_as_many_weights_of_the_same_layers_at_random_are_the_control(problem: Problem) -> None:
+    suspects, drawn = places_of(problem), places_of(problem, localisation="random")
+    layers = {f"{name}.weight" for name in linear_layers(problem.faulty, problem.repair_set.inputs[:2])}
+    assert {name for name, _ in drawn} <= layers and len(suspects) == len(drawn) > 4
+    assert len(suspects & drawn) < len(suspects) / 2
+    assert drawn != places_of(problem, "another", localisation="random")
+
+
+def test_without_history_failing_inputs_speak_against_a_weight_and_passing_ones_for_it(problem: Problem) -> None:
+    model, names = problem.faulty, linear_layers(problem.faulty, problem.repair_set.inputs[:2])
+    localiser = Localiser(model, names)
+    harm, good = (Impact.on(localiser, problem.repair_set, i) for i in (problem.failing, problem.passing))
+    suspects = Suspicion(harm, good, Change.unknown(model, names)).suspects(1.0)
+    expected = named(Entries.pooled(model, names, suspects))
+    assert places_of(problem, history="none", reduction_rate=1.0) == expected
+    assert places_of(problem, reduction_rate=1.0) != expected
+
+
 def test_the_swarm_finds_more_than_random_draws() -> None:
     best = {kind: run(digits_problem(), search=kind)[1][-1]["search/best_fitness"] for kind in ("swarm", "random")}
     assert best["swarm"] > best["random"]
@@ -129,6 +160,20 @@ def test_without_an_improved_input_nothing_is_protected() -> None:
     improved = turned(problem, problem.history).improved
     kept = problem.passing[~torch.isin(problem.passing, improved)]
     assert run(replace(problem, passing=kept), accept="always")[0].costs["places"] > 0
+
+
+def test_the_guard_takes_only_what_beats_the_original_unless_all_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, floors = digits_problem(), list[float]()
+
+    class Watched(neurecover.Guard):
+        def __init__(self, problem: Problem, places: Any, floor: float) -> None:
+            super().__init__(problem, places, floor)
+            floors.append(floor)
+
+    monkeypatch.setattr(neurecover, "Guard", Watched)
+    for accept in ("if_better", "always"):
+        run(problem, accept=accept, n_pos=None)
+    assert floors == [pytest.approx(fitness_from_scratch(problem.faulty, problem, 1.0), rel=1e-4), -torch.inf]
 
 
 def test_the_guard_hands_over_nothing_that_lowers_validation_accuracy() -> None:

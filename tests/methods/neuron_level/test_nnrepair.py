@@ -10,6 +10,8 @@ from study.errors import NotApplicable, RepairFailed, UsageError
 from study.methods.neuron_level import nnrepair
 from study.methods.neuron_level.nnrepair import NNRepair
 from study.parts.network.activations import entering
+from study.parts.selection.class_f1 import class_f1
+from study.parts.solvers.integer_program import SoftProgram
 from study.problem.prediction import predict
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
@@ -71,7 +73,10 @@ def test_the_localised_weights_are_those_with_the_largest_products() -> None:
     products = torch.stack([(row * weight).abs() for row in features]).mean(0)
     model, _ = repaired(problem, n_fail=None, places=3)
     changed = (model.get_parameter(OUT)[label] != weight).nonzero().flatten()
-    assert set(changed.tolist()) <= set(products.topk(3).indices.tolist())
+    assert len(changed) > 0 and set(changed.tolist()) <= set(products.topk(3).indices.tolist())
+    model, _ = repaired(problem, n_fail=None, places=3, localisation="random")
+    elsewhere = (model.get_parameter(OUT)[label] != weight).nonzero().flatten()
+    assert 0 < len(elsewhere) <= 3 and not set(elsewhere.tolist()) <= set(products.topk(3).indices.tolist())
 
 
 def test_the_average_is_the_mean_of_the_experts() -> None:
@@ -105,6 +110,51 @@ def test_units_of_a_hidden_layer_are_switched() -> None:
         repaired(replace(problem, passing=problem.passing[:0]), layer="intermediate")
 
 
+@pytest.mark.parametrize(
+    ("settings", "places", "bound"),
+    [({}, 5, 0.5), ({"layer": "intermediate"}, 50, 1.0), ({"places": 3, "bound": 0.2, "solve": "random"}, 3, 0.2)],
+)
+def test_so_many_weights_may_change_and_by_so_much(
+    settings: dict[str, Any], places: int, bound: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, best_of = nnrepair.RowChange.of, SoftProgram.best_of
+    programs, points = list[tuple[int, float, float]](), list[Any]()
+
+    def watched(row: int, columns: torch.Tensor, program: SoftProgram, values: Any) -> nnrepair.RowChange:
+        programs.append((len(columns), program.bound, program.eps))
+        return of(row, columns, program, values)
+
+    def drawn(self: SoftProgram, candidates: Any) -> Any:
+        points.append(candidates)
+        return best_of(self, candidates)
+
+    monkeypatch.setattr(nnrepair.RowChange, "of", watched)
+    monkeypatch.setattr(SoftProgram, "best_of", drawn)
+    repaired(digits_problem(), draws=500, eps=2e-3, **settings)
+    for count, limit, eps in programs:
+        assert (count, limit, eps) == (places, pytest.approx(bound, rel=1e-5), 2e-3) and limit < bound
+    for candidates in points:
+        assert candidates.shape == (500, places)
+        assert candidates.max() > 0.95 * bound and candidates.min() < -0.95 * bound
+    assert bool(points) == (settings.get("solve") == "random")
+
+
+def test_patterns_are_those_of_the_passing_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, original = list[tuple[torch.Tensor, torch.Tensor]](), nnrepair.class_patterns
+
+    def watched(on: torch.Tensor, predicted: torch.Tensor, seed: int) -> Any:
+        seen.append((on, predicted))
+        return original(on, predicted, seed)
+
+    monkeypatch.setattr(nnrepair, "class_patterns", watched)
+    problem = digits_problem()
+    repaired(problem, layer="intermediate")
+    ((on, predicted),) = seen
+    assert torch.equal(predicted, problem.repair_set.labels[problem.passing])
+    after = entering(problem.faulty, "net.layers.5", problem.repair_set, problem.passing)
+    assert torch.equal(on, after > 0)
+
+
 def test_the_guard_and_the_selection_by_f1(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = digits_problem()
     monkeypatch.setattr(nnrepair, "keeps_accuracy", lambda *_: False)
@@ -114,6 +164,12 @@ def test_the_guard_and_the_selection_by_f1(monkeypatch: pytest.MonkeyPatch) -> N
     _, every = repaired(problem)
     _, some = repaired(problem, f1_select=True)
     assert 0 < some["experts"] < every["experts"]
+    chosen, offered = (repaired(problem, combination="conf", f1_select=select)[0].steps for select in (True, False))
+    for label in offered.any(1).nonzero().flatten().tolist():
+        alone = problem.copy()
+        alone.get_parameter(OUT).data[label] += offered[label]
+        scores = [class_f1(model, problem.repair_set, label) for model in (problem.faulty, alone)]
+        assert bool(chosen[label].any()) == bool(scores[1] > scores[0])
     monkeypatch.setattr(nnrepair, "class_f1", lambda *_: torch.zeros(()))
     with pytest.raises(RepairFailed, match="F1"):
         repaired(problem, f1_select=True)

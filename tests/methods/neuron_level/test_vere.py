@@ -10,10 +10,12 @@ from torch import nn
 from torchvision.models import VGG, densenet121, resnet18
 
 from study.errors import NotApplicable, RepairFailed
+from study.methods.neuron_level import vere
 from study.methods.neuron_level.vere import Vere
 from study.parts.localisation.margin_bounds import interval_edges
 from study.parts.localisation.neuron_effects import Effects
 from study.parts.network.hidden_layer import HiddenLayer, SplitAtLayer
+from study.parts.training.neuron_targets import Loss, TinyNetwork, train_neuron
 from study.problem.prediction import accuracy, predict
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
@@ -140,6 +142,52 @@ def test_the_guard_hands_over_no_model_that_is_worse_on_validation(problem: Prob
         assert accuracy(kept, problem.validation) >= before
         worse += accuracy(free, problem.validation) < before
     assert worse
+
+
+def test_the_guard_refuses_nothing_that_keeps_validation_accuracy() -> None:
+    problem = digits_problem()
+    lenient = replace(problem, validation=problem.repair_set)  # what improves the score improves it there
+    repaired = run(lenient, guard=True, rounds=3)[0]
+    assert same(repaired, run(lenient, guard=False, rounds=3)[0]) and not same(repaired, problem.faulty)
+
+
+Trainings = list[tuple[torch.Tensor, Loss, dict[str, Any]]]
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
+    """What every neuron is trained on, by which loss and how."""
+    seen: Trainings = []
+
+    def watched(tiny: TinyNetwork, entering: torch.Tensor, loss: Loss, **settings: Any) -> int:
+        seen.append((entering, loss, settings))
+        return train_neuron(tiny, entering, loss, **settings)
+
+    monkeypatch.setattr(vere, "train_neuron", watched)
+    return seen
+
+
+def test_a_neuron_learns_on_wrong_inputs_and_so_many_times_more_right_ones(trainings: Trainings) -> None:
+    """The right ones are to send on what they do: any other value costs the square of the step."""
+    problem = digits_problem()
+    settings = {"max_fail": 3, "ratio": 2, "batch_size": 2, "epochs": 1, "lr": 0.02}
+    _, curves, returned = run(problem, rounds=1, **settings)
+    ((entering, loss, used),) = trainings
+    assert (used["epochs"], used["batch_size"], used["lr"]) == (1, 2, 0.02)
+    assert returned.costs["neuron_steps"] == 5
+    layer = HiddenLayer.of(problem.faulty, problem.task.example(2))
+    split = SplitAtLayer(layer, problem.repair_set, torch.cat([problem.failing[:3], problem.passing[:6]]))
+    assert torch.equal(entering, split.entering)
+    present, rows = split.values[:, int(curves["search/neuron"][0])], torch.arange(9)
+    assert loss(present[:3], rows[:3]) > 0 == loss(present[3:], rows[3:])
+    for step in (0.5, -0.5):
+        assert float(loss(present[3:] + step, rows[3:])) == pytest.approx(0.25, rel=1e-4)
+
+
+def test_features_learn_at_a_rate_of_their_own(trainings: Trainings) -> None:
+    posed = problem_of(build(widths=[]), digits_splits())
+    run(posed, rounds=1, adaptability="extended", lr=0.5, lr_features=0.25)
+    assert [used["lr"] for _, _, used in trainings] == [0.25]
 
 
 def test_no_round_and_no_improvement_leave_the_model_as_it_is(problem: Problem) -> None:

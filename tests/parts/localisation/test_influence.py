@@ -86,6 +86,17 @@ def test_a_free_node_sends_on_freely() -> None:
     found = influences([3.0, 2.0, 0, -1.0, -2.0, 0, 9.0, 9.0], [1.0, 0.0, 0, 0.5, 0.1, 0, 0, 0])
     columns = free_nodes(model, places, found, 1.0)  # sums 2, 0, 0 against 1.5, 0.1, 0; a tie is not enough
     assert columns.tolist() == [True, False, False, True, False, False, False, False]
+    assert not free_nodes(model, places, found, 2.0).any()
+
+
+def test_an_input_counts_as_right_at_a_tie_and_as_wrong_below_the_margin() -> None:
+    model = nn.Linear(3, 2)
+    model.weight.data.zero_()
+    model.bias.data.zero_()
+    split, items = Split("repair", torch.rand(4, 3), torch.tensor([0, 1, 0, 1])), torch.arange(2)
+    for margin, wrong in ((0.0, 0), (0.1, 2)):
+        estimator = InfluenceEstimator(model, ["weight"], split, items, items + 2, margin=margin)
+        assert int(estimator().remaining.sum()) == estimator.still_wrong() == wrong
 
 
 def test_the_lead_is_that_over_the_best_other_class() -> None:

@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import torch
 from torch import Tensor
@@ -63,6 +63,23 @@ def test_every_trial_takes_its_mutants_within_the_bounds() -> None:
     inherited = trials[1] == start
     assert inherited.sum(1).tolist() == [1] * 6  # crossover 0: only the forced gene is a mutant
     assert bool((inherited | (trials[1] == high)).all())  # all mutants of this start lie above
+
+
+def test_a_mutant_is_made_of_three_other_individuals() -> None:
+    trials: list[Tensor] = []
+
+    def watched(values: Tensor, floors: Tensor | None) -> Tensor:
+        trials.append(values)
+        return closeness(values)
+
+    generator = torch.Generator().manual_seed(0)
+    start, bound = torch.randn(6, 3, generator=generator), torch.full((3,), 100.0)
+    settings = {"generations": 1, "mutation": (0.7, 0.7), "crossover": 1.0, "patience": 10, "ceiling": 0.0}
+    list(differential_evolution(watched, start, -bound, bound, **settings, generator=generator))
+    for number, trial in enumerate(trials[1]):
+        others = permutations([other for other in range(6) if other != number], 3)
+        mutants = torch.stack([start[a] + 0.7 * (start[b] - start[c]) for a, b, c in others])
+        assert (mutants - trial).abs().amax(1).min() < 1e-5
 
 
 def test_the_seed_decides_the_search() -> None:

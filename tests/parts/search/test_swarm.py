@@ -12,7 +12,7 @@ from study.parts.search.evolution import Population
 from study.parts.search.swarm import constricted_swarm, constriction, global_best_swarm
 
 PEAK = torch.tensor([0.3, -0.7, 0.1], dtype=torch.float64)
-WEIGHTS = {"inertia": 0.8, "cognitive": 0.41, "social": 0.41}
+WEIGHTS = {"inertia": 0.8, "cognitive": 0.51, "social": 0.31}
 LOWER, UPPER = torch.full((3,), -2.0, dtype=torch.float64), torch.full((3,), 1.5, dtype=torch.float64)
 
 
@@ -60,8 +60,8 @@ def literal_global_best(positions: list[list[float]], velocity: list[list[float]
             for d in range(genes):
                 velocity[p][d] = (
                     0.8 * velocity[p][d]
-                    + 0.41 * first[p][d] * (own[p][d] - positions[p][d])
-                    + 0.41 * second[p][d] * (leader[d] - positions[p][d])
+                    + 0.51 * first[p][d] * (own[p][d] - positions[p][d])
+                    + 0.31 * second[p][d] * (leader[d] - positions[p][d])
                 )
                 place = positions[p][d] + velocity[p][d]
                 if place < -2:
@@ -188,6 +188,7 @@ def test_a_search_without_gain_ends() -> None:
     settings: dict[str, Any] = {"iterations": 50, "ceiling": 1.0, "generator": generator}
     speeds = {"slowest": torch.tensor(0.1), "fastest": torch.tensor(1.0)}
     found = list(constricted_swarm(flat, start(), phi=4.1, patience=10, **speeds, **settings))
+    assert torch.equal(found[-1].vectors, start())  # a position that is only as good replaces nothing
     assert len(found) == 1 + 12  # iterations 0 to 11: the twelfth is the first that may end it
     still = {"tolerance": 1e-3, "window": 10, "velocity": torch.ones(12, 3)}
     found = list(global_best_swarm(flat, start(), LOWER, UPPER, **WEIGHTS, **still, **settings))

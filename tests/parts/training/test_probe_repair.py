@@ -176,6 +176,21 @@ def test_the_loss_is_taken_at_the_probe_or_at_the_output(problem: Problem) -> No
     assert abs(at_probe - at_output) > 0.1
 
 
+def test_clean_up_steps_see_inputs_under_the_recipes_random_transform(problem: Problem) -> None:
+    recipe = dataclasses.replace(problem.recipe, augmentation="crop_flip")
+    posed = dataclasses.replace(problem, recipe=recipe)
+    repair = repair_of(posed)
+    step = repair.train_dataloader().steps[-1]
+    batch = problem.repair_set.subset(problem.failing).fetch(step.rows)
+    draws = posed.stream("augmentation")
+    with torch.no_grad():
+        loss = repair._output_loss(step)
+        changed = problem.faulty(recipe.augmented(batch.inputs, draws))
+        torch.testing.assert_close(loss, functional.cross_entropy(changed, batch.labels))
+        plain = functional.cross_entropy(problem.faulty(batch.inputs), batch.labels)
+    assert step.cleans and (loss - plain).abs() > 1e-3
+
+
 def test_distillation_is_the_cross_entropy_of_softened_answers() -> None:
     logits, targets = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
     expected = -((targets / 3).softmax(1) * (logits / 3).log_softmax(1)).sum(1).mean()

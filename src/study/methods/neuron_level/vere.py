@@ -48,7 +48,7 @@ class Vere(Approach):
     source: ClassVar[str] = "Ma et al.: VeRe, ICSE 2024"
     unchanged_is_result: ClassVar[bool] = True
 
-    rounds: Annotated[int, Field(ge=0)] = 20
+    rounds: Annotated[int, Field(ge=0)] = 60
     intervals: Count = 10
     interval_times: Annotated[float, Field(gt=0)] = 1.0
     max_fail: Count = 128
