@@ -53,8 +53,10 @@ def line(label: str, published: str, results: Sequence[Result]) -> dict[str, obj
         if title == "repair rate" and len(values) > 1:
             told["sd"] = stdev(values)
     beside = published_result(published, "mnist")
-    told["published repair rate"] = 100 * beside.figures["repair_rate"] if beside else None
-    told["published seconds"] = beside.figures["time/repair"] if beside else None
+    figures = beside.figures if beside else {}
+    told["published repair rate"] = 100 * figures["repair_rate"] if figures else None
+    told["published seconds"] = figures.get("time/repair")
+    told["published outcome"] = beside.outcome if beside and not figures else None
     told["counts"] = counts(results)
     return told
 
@@ -80,20 +82,24 @@ def with_table(readme: str, frame: pandas.DataFrame) -> str:
     _, _, after = rest.partition(END)
     ideas = {row.label: row.idea for row in ROWS if row.idea}
     shown = frame[frame["approach"].isin(ideas)].assign(idea=frame["approach"].map(ideas))
-    header, *lines = rows(shown[list(IN_README)])
+    header, *lines = rows(shown[[*IN_README, "published outcome"]])
     header = "| " + " | ".join(IN_README.values()) + " |"
     return "\n".join([before + BEGIN, header, *lines, END + after])
 
 
 def rows(frame: pandas.DataFrame) -> list[str]:
-    """The lines of a Markdown table; cells without a value are empty."""
+    """The lines of a Markdown table; cells without a value are empty, and an outcome stands for the rate it lacks."""
+    outcomes = frame["published outcome"]
+    frame = frame.astype({"published repair rate": object}).drop(columns="published outcome")
+    frame["published repair rate"] = frame["published repair rate"].where(outcomes.isna(), outcomes)
     shown = {title: text for title, (_, _, text) in COLUMNS.items()}
     shown |= {"sd": "{:.1f}", "published repair rate": "{:.1f}", "published seconds": "{:.0f}", "seeds": "{:.0f}"}
     shown |= {"passes": "{:,.0f}", "seconds / passes": "{:.1f}"}
     lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
     for record in frame.to_dict(orient="records"):
         cells = [
-            "" if pandas.isna(value) else shown.get(str(title), "{}").format(value) for title, value in record.items()
+            value if isinstance(value, str) else "" if pandas.isna(value) else shown.get(str(title), "{}").format(value)
+            for title, value in record.items()
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines

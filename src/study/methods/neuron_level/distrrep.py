@@ -61,7 +61,7 @@ class DistrRep(Approach):
     phi: Annotated[float, Field(gt=4)] = 4.1
     speed: Speed = (0.2, 5.0)
     n_grad: Annotated[int, Field(ge=1)] = 20
-    n_pos: Annotated[int, Field(ge=1)] | None = 200
+    n_pos: Annotated[int, Field(ge=1)] | None = 1000
     coding: Coding = "interp"
     merge_start: tuple[float, Annotated[float, Field(ge=0)]] = (0.5, 0.125)
     merge_speed: Speed = (0.2, 5.0)

@@ -55,7 +55,7 @@ class Vere(Approach):
     ratio: Annotated[int, Field(ge=0)] = 10
     failing_pool: Count = 1000
     passing_pool: Count = 5000
-    epochs: Annotated[int, Field(ge=0)] = 5
+    epochs: Annotated[int, Field(ge=0)] = 10
     batch_size: Count = 64
     lr: Annotated[float, Field(gt=0)] = 0.01
     lr_features: Annotated[float, Field(gt=0)] = 0.001
