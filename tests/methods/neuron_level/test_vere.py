@@ -137,8 +137,8 @@ def test_the_guard_hands_over_no_model_that_is_worse_on_validation(problem: Prob
     worse = 0
     for seed in range(3):
         seeded = replace(problem, seed=seed)
-        kept, _, _ = run(seeded, lr=0.03, guard=True)
-        free, _, _ = run(seeded, lr=0.03, guard=False)
+        kept, _, _ = run(seeded, lr=0.03, epochs=5, guard=True)
+        free, _, _ = run(seeded, lr=0.03, epochs=5, guard=False)
         assert accuracy(kept, problem.validation) >= before
         worse += accuracy(free, problem.validation) < before
     assert worse
@@ -216,7 +216,7 @@ def test_pools_are_capped_and_pictures_drawn() -> None:
     problem = digits_problem()
     _, _, returned = run(problem, failing_pool=4, passing_pool=20, max_fail=3, rounds=1)
     assert returned.costs["bounds"] == 64 * 3 * 10
-    assert returned.costs["neuron_steps"] == 5  # 3 failing and 20 passing inputs are one mini-batch
+    assert returned.costs["neuron_steps"] == 10  # epochs: 3 failing and 20 passing inputs are one mini-batch
     assert set(returned.pictures()) == {"localised_weights", "fitness", "neuron_scores"}
 
 
