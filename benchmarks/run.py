@@ -67,7 +67,9 @@ def merged(lines: Mapping[str, list[dict[str, object]]]) -> pandas.DataFrame:
         owners = before["approach"].where(~before["approach"].str.startswith(CONTROL)).ffill()
         for label, group in before.groupby(owners, sort=False):
             told.setdefault(str(label), group.to_dict(orient="records"))  # type: ignore[arg-type]
-    return pandas.DataFrame([line for row in ROWS for line in told.get(row.label, [])])
+    frame = pandas.DataFrame([line for row in ROWS for line in told.get(row.label, [])])
+    first = ["approach", "seeds", "repaired"]
+    return frame[[*first, *frame.columns.drop(first)]]
 
 
 def measured(row: Row) -> list[dict[str, object]]:

@@ -45,10 +45,15 @@ CONTROL = "·"
 
 
 def line(label: str, published: str, results: Sequence[Result]) -> dict[str, object]:
-    """Means over the seeds (rates in percent), the standard deviation of the repair rate, and the published figures."""
-    told: dict[str, object] = {"approach": label, "seeds": len(results)}
+    """Means over the seeds (rates in percent), the standard deviation of the repair rate, and the published figures.
+
+    A seed without a repair counts as the faulty model, which stays in use.
+    """
+    repaired = sum(result.tags["outcome"] == "repaired" for result in results)
+    told: dict[str, object] = {"approach": label, "seeds": len(results), "repaired": repaired}
     for title, (metric, factor, _) in COLUMNS.items():
-        values = [factor * result.metrics[metric] for result in results if metric in result.metrics]
+        measured = [result.metrics | unrepaired(result) for result in results]
+        values = [factor * metrics[metric] for metrics in measured if metric in metrics]
         told[title] = mean(values) if values else None
         if title == "repair rate" and len(values) > 1:
             told["sd"] = stdev(values)
@@ -59,6 +64,17 @@ def line(label: str, published: str, results: Sequence[Result]) -> dict[str, obj
     told["published outcome"] = beside.outcome if beside and not figures else None
     told["counts"] = counts(results)
     return told
+
+
+def unrepaired(result: Result) -> dict[str, float]:
+    """What stands in place of a repaired model's figures where there is none."""
+    if result.tags["outcome"] == "repaired":
+        return {}
+    return {
+        "after/repair_rate": 0.0,
+        "after/negative_flip_rate": 0.0,
+        "after/accuracy": result.metrics["before/accuracy"],
+    }
 
 
 def counts(results: Sequence[Result]) -> str:
@@ -93,7 +109,13 @@ def rows(frame: pandas.DataFrame) -> list[str]:
     frame = frame.astype({"published repair rate": object}).drop(columns="published outcome")
     frame["published repair rate"] = frame["published repair rate"].where(outcomes.isna(), outcomes)
     shown = {title: text for title, (_, _, text) in COLUMNS.items()}
-    shown |= {"sd": "{:.1f}", "published repair rate": "{:.1f}", "published seconds": "{:.0f}", "seeds": "{:.0f}"}
+    shown |= {
+        "sd": "{:.1f}",
+        "published repair rate": "{:.1f}",
+        "published seconds": "{:.0f}",
+        "seeds": "{:.0f}",
+        "repaired": "{:.0f}",
+    }
     shown |= {"passes": "{:,.0f}", "seconds / passes": "{:.1f}"}
     lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
     for record in frame.to_dict(orient="records"):
