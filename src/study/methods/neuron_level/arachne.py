@@ -25,7 +25,7 @@ from study.parts.network.structure import WEIGHTED
 from study.parts.pictures.search import draw_search
 from study.parts.search.evolution import Population, differential_evolution
 from study.parts.search.fitness import SoftCount
-from study.parts.search.guard import LOWERS_ACCURACY, Guard
+from study.parts.search.guard import Guard
 from study.parts.search.pareto import pareto_front
 from study.parts.search.patches import patches
 from study.parts.search.random_draws import random_draws
@@ -101,16 +101,11 @@ class Arachne(Approach):
         for population in self._searched(problem.faulty, places, fitness, generator):
             guard.watch(population)
             yield fitness.summary(population)
-        evaluations = self.population * len(guard.history)
-        if self.accept == "if_better" and not population.fitness.max() > original:
-            raise RepairFailed("no individual beats the original's fitness", evaluations=evaluations)
-        values = guard.chosen() if self.guard else population.best
-        if values is None:
-            raise RepairFailed(LOWERS_ACCURACY, evaluations=evaluations)
+        costs = {"evaluations": self.population * len(guard.history)}
+        unbeaten = "no individual beats the original's fitness"
+        values = guard.settled(guarded=self.guard, unbeaten=unbeaten, **costs)
         write(repaired := problem.copy(), places, values)
-        return Repaired(
-            repaired, {"evaluations": evaluations}, lambda: draw_search(repaired, places, guard.history, original)
-        )
+        return Repaired(repaired, costs, lambda: draw_search(repaired, places, guard.history, original))
 
     def _localised(self, problem: Problem, targets: Tensor, generator: torch.Generator) -> Entries:
         """Steps 2 to 5: gradient loss and forward impact on targets and on passing inputs, and their Pareto front."""

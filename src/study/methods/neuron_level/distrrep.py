@@ -27,7 +27,7 @@ from study.parts.network.readout import Readout
 from study.parts.pictures.search import draw_search
 from study.parts.search.evolution import Population
 from study.parts.search.fitness import TwoLosses
-from study.parts.search.guard import LOWERS_ACCURACY, Guard
+from study.parts.search.guard import Guard
 from study.parts.search.merging import Coding, Merge, MergedRisk
 from study.parts.search.patches import patches
 from study.parts.search.repair_swarm import RepairSwarm, Speed
@@ -124,10 +124,8 @@ class DistrRep(Approach):
             costs["evaluations"] += len(mixed.vectors)
             guard.watch(mixed)
             yield {"search/best_fitness": mixed.fitness.max()}
-        if self.accept == "if_better" and not guard.history[-1] > original:
-            raise RepairFailed("no merge beats the original's risk score", **costs)
-        if (values := guard.chosen() if self.guard else mixed.best) is None:
-            raise RepairFailed(LOWERS_ACCURACY, **costs)
+        unbeaten = "no merge beats the original's risk score"
+        values = guard.settled(guarded=self.guard, unbeaten=unbeaten, **costs)
         write(repaired := problem.copy(), places, values)
         return Repaired(repaired, costs, lambda: draw_search(repaired, places, guard.history, original))
 

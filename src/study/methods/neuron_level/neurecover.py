@@ -24,7 +24,7 @@ from study.parts.network.layers import eligible_layers
 from study.parts.network.places import Entries, write
 from study.parts.pictures.search import draw_search
 from study.parts.search.fitness import TwoLosses
-from study.parts.search.guard import LOWERS_ACCURACY, Guard
+from study.parts.search.guard import Guard
 from study.parts.search.patches import patches
 from study.parts.search.repair_swarm import RepairSwarm, Speed
 from study.parts.selection.repair_inputs import random_passing
@@ -84,11 +84,8 @@ class NeuRecover(Approach):
             guard.watch(population)
             yield fitness.summary(population)
         costs = {"evaluations": self.particles * len(guard.history), "places": len(places)}
-        if self.accept == "if_better" and not guard.history[-1] > original:
-            raise RepairFailed("no particle beats the original's fitness", **costs)
-        values = guard.chosen() if self.guard else population.best
-        if values is None:
-            raise RepairFailed(LOWERS_ACCURACY, **costs)
+        unbeaten = "no particle beats the original's fitness"
+        values = guard.settled(guarded=self.guard, unbeaten=unbeaten, **costs)
         repaired = problem.copy()
         write(repaired, places, values)
         return Repaired(repaired, costs, lambda: draw_search(repaired, places, guard.history, original))

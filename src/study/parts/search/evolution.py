@@ -26,6 +26,12 @@ class Population:
         """The fittest vector [D]; of equals the first."""
         return self.vectors[self.fitness.argmax()]
 
+    def replaced(self, better: Tensor, vectors: Tensor, fitness: Tensor) -> Population:
+        """The population with other vectors [P, D], of that fitness [P], in the slots that are `better` [P] bool."""
+        return Population(
+            torch.where(better[:, None], vectors, self.vectors), torch.where(better, fitness, self.fitness)
+        )
+
 
 def differential_evolution(
     fitness: Fitness,
@@ -54,10 +60,7 @@ def differential_evolution(
             return
         trials = _trials(population.vectors, lower, upper, mutation, crossover, generator)
         scores = fitness(trials, population.fitness)
-        better = scores >= population.fitness
-        population = Population(
-            torch.where(better[:, None], trials, population.vectors), torch.where(better, scores, population.fitness)
-        )
+        population = population.replaced(scores >= population.fitness, trials, scores)
         stale = stale + 1 if population.fitness.max().float() == best.float() else 0
         best = population.fitness.max()
         yield population

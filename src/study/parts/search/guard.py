@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from study.errors import RepairFailed
 from study.parts.network.places import Places
 from study.parts.network.tail import ALL
 from study.parts.search.evolution import Population
@@ -42,6 +43,20 @@ class Guard:
             self._bests.append(population.best)
             self._fitness.append(top)
         self._last = population
+
+    def settled(self, *, guarded: bool, unbeaten: str, **costs: float) -> Tensor:
+        """The vector to hand over, [D]: the fittest seen or, if `guarded`, the one that is `chosen`.
+
+        Raises RepairFailed, with `unbeaten` as reason where none is above the floor, and `LOWERS_ACCURACY` where none
+        is chosen.
+        """
+        assert self._last is not None
+        if self.floor > -math.inf and not self.history[-1] > self.floor:
+            raise RepairFailed(unbeaten, **costs)
+        values = self.chosen() if guarded else self._last.best
+        if values is None:
+            raise RepairFailed(LOWERS_ACCURACY, **costs)
+        return values
 
     def chosen(self) -> Tensor | None:
         """The fittest vector [D] with which no fewer validation inputs are right than before; None if there is none."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import torch
 from torch import Tensor
 
 from study.parts.search.evolution import Fitness, Population
@@ -23,8 +22,5 @@ def random_draws(fitness: Fitness, draw: Callable[[], Tensor], *, rounds: int, c
             return
         vectors = draw()
         scores = fitness(vectors, population.fitness)
-        better = scores > population.fitness
-        population = Population(
-            torch.where(better[:, None], vectors, population.vectors), torch.where(better, scores, population.fitness)
-        )
+        population = population.replaced(scores > population.fitness, vectors, scores)
         yield population

@@ -114,8 +114,7 @@ def _unscored(start: Tensor) -> Population:
 def _improved(best: Population, positions: Tensor, fitness: Fitness) -> Population:
     """The best positions so far, after another look; a position that is only as good replaces nothing."""
     scores = fitness(positions, best.fitness)
-    better = scores > best.fitness
-    return Population(torch.where(better[:, None], positions, best.vectors), torch.where(better, scores, best.fitness))
+    return best.replaced(scores > best.fitness, positions, scores)
 
 
 def _limited(velocity: Tensor, slowest: Tensor, fastest: Tensor) -> Tensor:
