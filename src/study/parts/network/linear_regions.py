@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from study.models.piecewise_linear import PiecewiseLinear
-from study.parts.solvers.linear_program import LinearProgram, Vector
+from study.parts.solvers.linear_program import LinearProgram, NoOptimum, Vector
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,13 @@ def largest_excess(region: Region, label: int, eps: float) -> tuple[Tensor, int]
     excess = torch.zeros(len(region.logit_offsets), dtype=torch.float64)
     margins = {k: region.margin(k, label) for k in range(len(excess)) if k != label}
     bounds = {k: region.box_bound(row) + offset + eps for k, (row, offset) in margins.items()}
-    program = LinearProgram(region.rows, region.offsets, region.lower, region.upper)
+    program = LinearProgram(region.lower, region.upper)
+    program.add(csr_array(region.rows), -region.offsets)
     for k in sorted(margins, key=lambda k: -bounds[k]):
         row, offset = margins[k]
         if bounds[k] > excess.max() / 2:
-            maximum = program.maximum(row)
-            excess[k] = max(bounds[k] if maximum is None else maximum + offset + eps, 0.0)
+            try:
+                excess[k] = max(-program.minimum(-row).cost + offset + eps, 0.0)
+            except NoOptimum:
+                excess[k] = max(bounds[k], 0.0)
     return excess, program.solved

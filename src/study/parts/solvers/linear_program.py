@@ -1,60 +1,86 @@
-"""Linear programs by HiGHS: one set of constraints, many linear functions to maximise over it."""
+"""Linear programs by HiGHS that grow: rows are added and costs changed between solutions, each from the last basis."""
 
 from __future__ import annotations
 
-from functools import cached_property
+from typing import Literal, NamedTuple
 
 import highspy
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 Vector = NDArray[np.float64]
+End = Literal["infeasible", "unbounded", "out of time", "numerical trouble"]
+_ENDS: dict[highspy.HighsModelStatus, End] = {
+    highspy.HighsModelStatus.kInfeasible: "infeasible",
+    highspy.HighsModelStatus.kUnbounded: "unbounded",
+    highspy.HighsModelStatus.kTimeLimit: "out of time",
+}
+
+
+class NoOptimum(Exception):
+    """The solver ended without an optimum; `end` says how."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__(f"the linear program has no optimum: {end}")
+        self.end = end
+
+
+class Optimum(NamedTuple):
+    """The least cost and a point [d] where it is reached."""
+
+    cost: float
+    point: Vector
 
 
 class LinearProgram:
-    """Maximises linear functions of x [d] subject to rows @ x + offsets >= 0 and lower <= x <= upper.
+    """Minimises a linear function of x [d] subject to rows @ x >= floors and lower <= x <= upper.
 
-    Each solution starts from the basis of the one before (primal simplex, one thread: deterministic).
+    One thread: deterministic. `solved` counts the programs.
 
     Args:
-        rows: [H, d]; offsets: [H]; lower, upper: [d]; all float64.
+        lower, upper: [d] float64, infinite where there is no bound.
+        solver: `simplex` starts from the basis of the last solution; `ipm`, interior point without crossover, is
+            faster where one large program is solved once, and its point need not be a vertex.
     """
 
-    def __init__(self, rows: Vector, offsets: Vector, lower: Vector, upper: Vector) -> None:
-        self.rows, self.offsets = rows, offsets
-        self.lower, self.upper = lower, upper
+    def __init__(self, lower: Vector, upper: Vector, *, solver: Literal["simplex", "ipm"] = "simplex") -> None:
         self.solved = 0
+        self._highs = _SilentSolver()
+        for option, value in {"threads": 1, "solver": solver, "run_crossover": "off"}.items():
+            self._highs.setOptionValue(option, value)
+        self._highs.addVars(len(lower), lower, upper)
 
-    def maximum(self, costs: Vector) -> float | None:
-        """Maximum of costs @ x; None where the solver reaches no optimum (an infeasible or unbounded program)."""
-        solver = self._solver
-        solver.changeColsCost(len(costs), np.arange(len(costs), dtype=np.int32), costs)
-        solver.run()
+    @property
+    def width(self) -> int:
+        """Number of variables, d."""
+        return int(self._highs.getNumCol())
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return int(self._highs.getNumRow())
+
+    def add(self, rows: csr_array, floors: Vector) -> None:
+        """Add the rows [R, d], rows @ x >= floors ([R])."""
+        start, index = rows.indptr[:-1].astype(np.int32), rows.indices.astype(np.int32)
+        ceilings = np.full(len(floors), highspy.kHighsInf)
+        self._highs.addRows(len(floors), floors, ceilings, rows.nnz, start, index, rows.data)
+
+    def widen(self, lower: Vector, upper: Vector) -> None:
+        """Add as many variables, in no row yet."""
+        self._highs.addVars(len(lower), lower, upper)
+
+    def minimum(self, costs: Vector, seconds: float | None = None) -> Optimum:
+        """The minimum of costs @ x; raises NoOptimum where there is none, or none within `seconds`."""
+        self._highs.changeColsCost(len(costs), np.arange(len(costs), dtype=np.int32), costs)
+        self._highs.setOptionValue("time_limit", np.inf if seconds is None else self._highs.getRunTime() + seconds)
+        self._highs.run()
         self.solved += 1
-        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-            return None
-        return float(solver.getInfo().objective_function_value)
-
-    @cached_property
-    def _solver(self) -> highspy.Highs:
-        """The solver with the constraints in it; built for the first program."""
-        count, dimensions = self.rows.shape
-        program = highspy.HighsLp()
-        program.num_row_, program.num_col_ = count, dimensions
-        program.sense_ = highspy.ObjSense.kMaximize
-        program.col_cost_ = np.zeros(dimensions)
-        program.col_lower_, program.col_upper_ = self.lower, self.upper
-        program.row_lower_, program.row_upper_ = -self.offsets, np.full(count, highspy.kHighsInf)
-        matrix = program.a_matrix_
-        matrix.format_ = highspy.MatrixFormat.kRowwise
-        matrix.start_ = np.arange(count + 1, dtype=np.int32) * dimensions
-        matrix.index_ = np.tile(np.arange(dimensions, dtype=np.int32), count)
-        matrix.value_ = self.rows.ravel()
-        solver = _SilentSolver()
-        solver.setOptionValue("threads", 1)
-        solver.setOptionValue("solver", "simplex")
-        solver.passModel(program)
-        return solver
+        status = self._highs.getModelStatus()
+        if status != highspy.HighsModelStatus.kOptimal:
+            raise NoOptimum(_ENDS.get(status, "numerical trouble"))
+        return Optimum(float(self._highs.getObjectiveValue()), np.asarray(self._highs.getSolution().col_value))
 
 
 class _SilentSolver(highspy.Highs):
