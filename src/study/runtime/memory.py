@@ -28,6 +28,11 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
+def block_size(device: torch.device) -> int:
+    """Numbers that the largest tensor of one pass may hold: what fits a processor's cache, and a GPU's memory."""
+    return 2**20 if device.type == "cpu" else 2**24
+
+
 def release() -> None:
     """Let go of what a job leaves behind: its data set, above all, which the next job reads again.
 

@@ -35,7 +35,7 @@ def overwritten(cut: LinearCut, features: Tensor, classes: Tensor, levels: Tenso
 def test_interventions_equal_overwriting_the_coordinate(
     number: int, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(causal.ELEMENTS, "cpu", elements)
+    monkeypatch.setattr(causal, "block_size", lambda _: elements)
     cut, features = cut_and_features(number)
     features = features[:12]
     generator = torch.Generator().manual_seed(0)

@@ -82,7 +82,7 @@ def test_passes_are_cut_to_fit_and_change_nothing(monkeypatch: pytest.MonkeyPatc
     model, split = made("convolutions"), digits_splits()["repair"]
     changed = mutants(model)
     at_once = Tails(model, split, INDICES).logits("features.0", changed["features.0"])
-    monkeypatch.setitem(tails.ELEMENTS, "cpu", 8 * 6 * 6 * 10)
+    monkeypatch.setattr(tails, "block_size", lambda _: 8 * 6 * 6 * 10)
     sizes: list[int] = []
     ends = Tails(model, split, INDICES)
     original = tails.functional_call

@@ -96,7 +96,7 @@ def test_scores_are_those_of_a_loop_over_written_models(monkeypatch: pytest.Monk
     assert score(coefficients).tolist() == pytest.approx(expected)
     assert len(set(expected)) > 1
     assert max(expected) < score.ceiling == pytest.approx(1.0)
-    monkeypatch.setitem(__import__("study.parts.search.patches").parts.search.patches.ELEMENTS, "cpu", 1)
+    monkeypatch.setattr("study.parts.search.merging.block_size", lambda _: 1)
     assert score(coefficients).tolist() == pytest.approx(expected)  # one model at a time
 
 

@@ -156,12 +156,6 @@ def test_positions_stay_in_the_bounds() -> None:
     list(global_best_swarm(watched, start(), LOWER, UPPER, **WEIGHTS, **settings))
     vectors = torch.cat(seen)
     assert bool(((vectors >= LOWER) & (vectors <= UPPER)).all())
-    seen.clear()
-    edge = (torch.full((3,), -0.2), torch.full((3,), 0.2))
-    settings = {"slowest": torch.tensor(0.1), "fastest": torch.tensor(0.5), "iterations": 20, "phi": 4.1}
-    settings |= {"patience": 10, "ceiling": 0.0, "generator": torch.Generator().manual_seed(0), "boundary": edge}
-    list(constricted_swarm(watched, start(), **settings))
-    assert float(torch.cat(seen[1:]).abs().max()) == pytest.approx(0.2)
 
 
 def test_no_particle_comes_to_rest_or_runs_away() -> None:

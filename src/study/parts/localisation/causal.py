@@ -13,7 +13,7 @@ from torch import Tensor
 
 from study.parts.network.linear_cuts import LinearCut
 from study.parts.network.tail import largest_output
-from study.parts.search.patches import ELEMENTS
+from study.runtime.memory import block_size
 
 
 def causal_effects(cut: LinearCut, features: Tensor, watched: Tensor, steps: int) -> Tensor:
@@ -40,7 +40,7 @@ def interventional_expectations(cut: LinearCut, features: Tensor, classes: Tenso
     with torch.no_grad():
         output = cut.layer(features)  # [B, M]
         elements = max(output.shape[1], largest_output(cut.suffix, output[:1])) * levels.shape[1]
-        budget = ELEMENTS.get(features.device.type, ELEMENTS["cuda"]) // elements
+        budget = block_size(features.device) // elements
         rows = max(1, min(budget, len(features)))
         total = torch.zeros(levels.shape, dtype=torch.float64, device=levels.device)
         for batch in zip(features.split(rows), output.split(rows), classes.split(rows), strict=True):

@@ -14,11 +14,10 @@ from study.errors import NotApplicable
 from study.parts.network.activations import activations
 from study.parts.network.structure import Structure
 from study.parts.network.tail import ALL, largest_output
+from study.runtime.memory import block_size
 
-ELEMENTS = {"cpu": 2**20, "cuda": 2**26}
-"""Numbers that the largest tensor of one pass may hold: what fits a processor's cache, and a GPU's memory."""
 KEPT = {"cpu": 2**28, "cuda": 2**31}
-"""Numbers that may be kept of what enters the layers, all of them together."""
+"""Numbers that may be kept of what enters the layers, all of them together, by kind of device; another as a GPU."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Tails:
 
     def __init__(self, model: nn.Module, split: Split, indices: Tensor) -> None:
         self._items = split.subset(indices)
-        self._room = _budget(KEPT, split)
+        self._room = KEPT.get(split.device.type, KEPT["cuda"])
         self._whole = self._made("", model, None, self._items.fetch(torch.tensor([0])).inputs)
         self._ends: dict[str, _End] = {}  # by the layer that is asked for
         try:
@@ -101,8 +100,4 @@ class Tails:
         return self._made(name, suffix, activations(prefix, self._items), example)
 
     def _made(self, name: str, module: nn.Module, features: Tensor | None, example: Tensor) -> _End:
-        return _End(name, module, features, max(1, _budget(ELEMENTS, self._items) // largest_output(module, example)))
-
-
-def _budget(limits: Mapping[str, int], split: Split) -> int:
-    return limits.get(split.device.type, limits["cuda"])
+        return _End(name, module, features, max(1, block_size(self._items.device) // largest_output(module, example)))

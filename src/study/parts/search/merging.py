@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from study.parts.network.places import Entries
-from study.parts.search.patches import ELEMENTS
 from study.parts.selection.risk import Risk
+from study.runtime.memory import block_size
 
 Coding = Literal["interp", "reference"]
 
@@ -118,7 +118,7 @@ class MergedRisk:
 
     def of_values(self, values: Tensor) -> Tensor:
         """Scores [P] float64 of the models with `values` [P, U] at the places of the merge."""
-        size = max(1, ELEMENTS.get(values.device.type, ELEMENTS["cuda"]) // self._touched.numel())
+        size = max(1, block_size(values.device) // self._touched.numel())
         return torch.cat([self.ceiling - self._cost(chunk) for chunk in values.split(size)])
 
     def _cost(self, values: Tensor) -> Tensor:

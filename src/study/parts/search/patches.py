@@ -22,9 +22,7 @@ from study.parts.network.linear_cuts import LinearCut, linear_cut
 from study.parts.network.places import Columns, Entries, Places, layer_of
 from study.parts.network.tail import ALL, Tail, largest_output
 from study.problem.prediction import BATCH
-
-ELEMENTS = {"cpu": 2**20, "cuda": 2**24}
-"""Numbers that one chunk may hold in its largest tensor: what fits a processor's cache, and a GPU's memory."""
+from study.runtime.memory import block_size
 
 
 class Scores(NamedTuple):
@@ -45,7 +43,7 @@ class Patches(ABC):
     def scores(self, values: Tensor, rows: slice = ALL) -> Scores:
         """Scores of the networks with `values` [P, D] at the places, on the items in `rows`."""
         start, stop, _ = rows.indices(len(self.labels))
-        budget = ELEMENTS.get(values.device.type, ELEMENTS["cuda"]) // self.elements
+        budget = block_size(values.device) // self.elements
         height = max(1, min(budget, stop - start))
         blocks = [slice(first, min(first + height, stop)) for first in range(start, stop, height)]
         with torch.no_grad():

@@ -73,15 +73,13 @@ def constricted_swarm(
     patience: int,
     ceiling: float,
     generator: torch.Generator,
-    boundary: tuple[Tensor, Tensor] | None = None,
 ) -> Iterator[Population]:
     """The swarm of the eAI Repair Toolkit: `start` at rest, then `iterations` moves, with constricted velocities.
 
     start: [P, D]; slowest, fastest: [D] (or one number), bounds of a velocity's size, so that with a positive `slowest`
     no particle comes to rest; phi: above 4, bounds the two random pulls (one number each per particle) and determines
     the constriction; patience: the search ends when its best is no better than that many iterations before (not before
-    iteration patience + 2); ceiling: the largest possible fitness, which ends it; boundary: lower and upper [D], which
-    positions are clamped to.
+    iteration patience + 2); ceiling: the largest possible fitness, which ends it.
     """
     shrink = constriction(phi)
     positions, velocity = start, torch.zeros_like(start)
@@ -92,8 +90,6 @@ def constricted_swarm(
         if best.fitness.max() >= ceiling or (iteration > patience + 1 and tops[-1] <= tops[-1 - patience]):
             return
         positions = positions + velocity
-        if boundary is not None:
-            positions = positions.clamp(*boundary)
         own, common = (phi * torch.rand(len(start), 1, generator=generator).to(start) for _ in range(2))
         pulled = shrink * (velocity + own * (best.vectors - positions) + common * (best.best - positions))
         velocity = _limited(pulled, slowest, fastest)
