@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -14,6 +13,7 @@ from torch.nn import functional
 from study.data.split import Split
 from study.parts.network.places import Entries, layer_of
 from study.parts.network.tails import Tails
+from study.parts.search.growing_parts import growing_parts
 
 Tally = tuple[int, float]
 """Wrong answers and summed loss, of one network; the smaller the better."""
@@ -46,8 +46,7 @@ class ErrorCount:
     def __init__(self, model: nn.Module, split: Split, indices: Tensor) -> None:
         self._model, self._tails = model, Tails(model, split, indices)
         self._labels = split.labels[indices.to(split.device)]
-        ends = sorted({0, *(math.ceil(part * len(indices)) for part in self.PARTS)})  # few items: fewer parts
-        self._parts = [slice(first, last) for first, last in pairwise(ends)]
+        self._parts = growing_parts(len(indices), self.PARTS)
         self.items = self.evaluations = 0
 
     def __call__(self, places: Entries, values: Tensor, rivals: Errors | None = None) -> Errors:

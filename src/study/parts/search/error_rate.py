@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from study.parts.network.tail import ALL
 from study.parts.search.evolution import Population
+from study.parts.search.growing_parts import growing_parts
 from study.parts.search.patches import Patches
 
 
@@ -29,8 +29,7 @@ class ErrorRate:
         self.evaluation = evaluation
         self._kinds = torch.stack([targets, ~targets], 1).double()  # [N, 2]
         self._weights = self._kinds.new_tensor([1 - alpha, alpha]) / self._kinds.sum(0).clamp(min=1)
-        ends = sorted({0, *(-int(-part * len(targets) // 1) for part in self.PARTS)})  # few inputs: fewer parts
-        self._parts = [slice(first, last) for first, last in pairwise(ends)]
+        self._parts = growing_parts(len(targets), self.PARTS)
 
     def __call__(self, values: Tensor, floors: Tensor | None = None) -> Tensor:
         """Fitness [P] float64 of the patches `values` [P, D]; below its floor [P], a bound that is below it too."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from study.parts.network.tail import ALL
 from study.parts.search.evolution import Population
+from study.parts.search.growing_parts import growing_parts
 from study.parts.search.patches import Patches, Scores
 
 
@@ -27,8 +27,7 @@ class SoftCount:
         self.evaluation, self.targets = evaluation, targets
         self.weights = torch.where(targets, alpha, 1.0).double()
         self.ceiling = self.weights.sum().item()
-        ends = sorted({0, *(-int(-part * len(targets) // 1) for part in self.PARTS)})  # few inputs: fewer parts
-        self._parts = [slice(first, last) for first, last in pairwise(ends)]
+        self._parts = growing_parts(len(targets), self.PARTS)
 
     def __call__(self, values: Tensor, floors: Tensor | None = None) -> Tensor:
         """Fitness [P] float64 of the patches `values` [P, D]; below its floor [P], only part of the sum."""
