@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from study.parts.training.edit_probes import Guard, guard_subset
-from study.parts.training.editing import GUARD_SIZE, EditCounts, guarded_edits, still_wrong
+from study.parts.training.editing import GUARD_SIZE, EditCounts, Watch, guarded_edits, still_wrong
 from study.parts.training.editor import EditorSettings, shortfall
 from study.problem.prediction import accuracy, right
 from study.storage.models import weights_hash
@@ -77,3 +77,35 @@ def test_the_easiest_edits_come_first() -> None:
     assert len(labels) == len(PROBLEM.failing)
     assert (losses > 0).all() and (losses.diff() >= 0).all()
     assert isinstance(Guard.of(editor, PROBLEM.validation).accuracy(editor), Tensor)
+
+
+@pytest.mark.parametrize("tol", [0.0, 0.005, 0.02])
+def test_the_watch_decides_as_the_accuracy_on_the_whole_guard_set_does(tol: float) -> None:
+    editor = EditorSettings("all", 5, 1e-3).editor(PROBLEM.copy(), FAILING.inputs[:1], torch.tensor(0.5))  # type: ignore[index]
+    guard = Guard.of(editor, GUARDED)
+    least = float(guard.accuracy(editor)) - tol - 1e-9
+    watch, decisions = Watch(editor, guard, least), set()
+    for feature, label in zip(*(part.split(1) for part in still_wrong(editor, FAILING)), strict=True):
+        edit = editor.edit(feature, label, graph=False)
+        accuracy_after = float(guard.accuracy(editor, edit.weights))
+        allowed = watch.allows(edit.weights)
+        assert allowed == (accuracy_after >= least)
+        decisions.add(allowed)
+        if allowed:
+            assert watch.accuracy == accuracy_after
+            editor.write(edit.weights)
+    assert decisions == {True, False}
+
+
+def test_the_watch_looks_at_few_inputs_of_a_harmful_edit(monkeypatch: pytest.MonkeyPatch) -> None:
+    editor = EditorSettings("all", 5, 0.3).editor(PROBLEM.copy(), FAILING.inputs[:1], torch.tensor(0.5))  # type: ignore[index]
+    guard = Guard.of(editor, GUARDED)
+    watch = Watch(editor, guard, float(guard.accuracy(editor)))
+    edit = editor.edit(editor.features(FAILING.inputs[:1]), FAILING.labels[:1], graph=False)  # type: ignore[index]
+    seen: list[int] = []
+    predict = editor.predict
+    monkeypatch.setattr(
+        editor, "predict", lambda features, weights: (seen.append(len(features)), predict(features, weights))[1]
+    )
+    assert not watch.allows(edit.weights)
+    assert sum(seen) <= 0.1 * len(guard.labels) + 1

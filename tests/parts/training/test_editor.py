@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from study.models.lenet5 import LeNet5
-from study.parts.training.editor import Editor, EditorSettings, in_eval_mode, shortfall
+from study.parts.training.editor import Editor, EditorSettings, Layout, in_eval_mode, shortfall
 from study.runtime.randomness import stream
 from study.storage.models import weights_hash
 from tests.networks import Plain
@@ -197,3 +197,12 @@ def test_eval_mode_holds_inside_and_each_modules_mode_is_restored() -> None:
     with in_eval_mode(model):
         assert not any(module.training for module in model.modules())
     assert model.training and not frozen.training
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_channels_last_convolution_stays_channels_last(channels: int) -> None:
+    weight = nn.Conv2d(channels, 6, 5).to(memory_format=torch.channels_last).weight  # type: ignore[call-overload]
+    layout = Layout.of("weight", weight)
+    shaped = layout.shaped(layout.flat())
+    assert torch.equal(shaped, weight)
+    assert shaped.stride() == weight.stride()

@@ -170,7 +170,9 @@ class Layout(NamedTuple):
     @classmethod
     def of(cls, name: str, parameter: Tensor) -> Layout:
         """The layout of the parameter in memory."""
-        order = sorted(range(parameter.dim()), key=lambda dimension: -parameter.stride()[dimension])
+        strides, shape = parameter.stride(), parameter.shape
+        # Of equal strides a dimension of size 1 lies within: one input channel, channels last, stays channels last.
+        order = sorted(range(parameter.dim()), key=lambda each: (-strides[each], shape[each] == 1))
         return cls(name, parameter, order, [order.index(dimension) for dimension in range(len(order))])
 
     def flat(self) -> Tensor:
