@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.data.split import Batch, Batches, Split, joined
+from study.data.split import Batch, Batches, Concatenated, Split, joined
 from study.errors import UsageError
 from study.runtime.randomness import stream
 
@@ -160,7 +160,19 @@ def test_joined_holds_the_items_of_all_parts_in_order(lazy: tuple[bool, bool]) -
     check(whole.fetch(torch.tensor([8, 0, 5, 3, 4, 5])), [8, 0, 5, 3, 4, 5], grouped=True)
     check(whole.fetch(torch.tensor([6])), [6], grouped=True)
     assert sum(labels(whole.batches(4)), []) == list(range(9))
-    assert isinstance(whole.inputs, Tensor) == (not any(lazy))
+    assert isinstance(whole.inputs, Concatenated) == (not any(lazy))
+
+
+def test_joined_in_memory_copies_nothing_until_all_of_it_is_asked_for() -> None:
+    parts = [split(4, 0), split(5, 4)]
+    whole = joined("both", parts)
+    assert isinstance(whole.inputs, Concatenated)
+    assert all(mine is part.inputs for mine, part in zip(whole.inputs.tensors, parts, strict=True))
+    check(whole.tensors(), list(range(9)))
+    check(whole.to(torch.device("cpu")).tensors(), list(range(9)))
+    chosen = whole.subset(torch.tensor([7, 2]))
+    assert isinstance(chosen.inputs, Tensor)
+    check(chosen.tensors(), [7, 2])
 
 
 def test_joined_after_subset_reads_the_right_files() -> None:

@@ -27,7 +27,7 @@ USUAL_RADIUS = 0.031
 class Arrays(Parted):
     """Arrays in a .npz file, or in a folder of .npy files.
 
-    They are `inputs`, `labels` and, where items have one, `groups` (two sensitive groups); or `train_inputs`,
+    They are `inputs`, `labels` and, where items have one, `groups` (sensitive groups); or `train_inputs`,
     `train_labels`, `test_inputs` and so on for each split. Images are [N, H, W], [N, C, H, W] or [N, H, W, C], bytes or
     floats in [0, 1]; rows [N, columns]. Splits that are missing are drawn, see `drawing.completed`.
     name: what results call it, None for the name of the file; classes: names of the labels in the order of the

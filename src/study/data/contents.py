@@ -188,10 +188,7 @@ def _group_names(parts: Mapping[str, Items], names: Sequence[str] | None, where:
         return None
     if len(given) < len(parts):
         raise UsageError(f"{where}: {given[0]} has groups, and not every split has; give all of them, or none")
-    found = _names([items.groups for items in parts.values() if items.groups is not None], names, "groups", where)
-    if len(found) > 2:
-        raise UsageError(f"{where}: there are {len(found)} groups; fairness is measured between two")
-    return found
+    return _names([items.groups for items in parts.values() if items.groups is not None], names, "groups", where)
 
 
 def _described(inputs: Tensor) -> str:

@@ -18,9 +18,9 @@ class InMemory(Parted):
     parts: items by the name of the split: train is a must; validation, repair and test are drawn by the rule of
     `study.data.drawing.completed` where they are missing. Images are [N, H, W], [N, C, H, W] or [N, H, W, C] (C = 1 or
     3), uint8 from 0 to 255 or floats within `bounds`; rows of a table [N, columns]; tokens [N, L] integers. Labels are
-    numbers of the classes, [N] integers from 0; groups 0 or 1.
+    numbers of the classes, [N] integers from 0; groups from 0.
     title: what results call it; kind: None follows from the inputs (`contents_of` says how); class_names: in the order
-    of the model's outputs, None: the numbers from 0 to the largest label; group_names: of the two sensitive groups;
+    of the model's outputs, None: the numbers from 0 to the largest label; group_names: of the sensitive groups;
     mean, std: one value per channel or column, the model's first step: None, the model takes the inputs as they are
     given; auto: those of the train split (rows of a table alone); epsilon: radius of attacks in units of the inputs,
     None: they are not applicable; bounds: least and largest value of an input, None: [0, 1] for images, the range of

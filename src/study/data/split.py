@@ -76,23 +76,25 @@ class Split:
 
     def tensors(self) -> Batch:
         """All items at once; raises UsageError where the inputs do not lie in memory."""
-        if not isinstance(self.inputs, Tensor):
+        inputs = torch.cat(self.inputs.tensors) if isinstance(self.inputs, Concatenated) else self.inputs
+        if not isinstance(inputs, Tensor):
             raise UsageError(
                 f"the {self.name} split ({len(self)} items) is read from files, and this approach needs it in memory: "
                 "raise dataset.in_memory_gib, or choose a smaller dataset.limit"
             )
-        return Batch(self.inputs, self.labels, torch.arange(len(self), device=self.device), self.groups)
+        return Batch(inputs, self.labels, torch.arange(len(self), device=self.device), self.groups)
 
     def subset(self, indices: Tensor, name: str | None = None) -> Split:
         """A split of the items at `indices`, in that order."""
         indices = indices.to(self.device)
-        inputs = self.inputs[indices] if isinstance(self.inputs, Tensor) else Selected(self.inputs, indices)
+        in_memory = isinstance(self.inputs, Tensor | Concatenated)
+        inputs = self.inputs[indices] if in_memory else Selected(self.inputs, indices)
         groups = None if self.groups is None else self.groups[indices]
         return Split(name or self.name, inputs, self.labels[indices], groups)
 
     def to(self, device: torch.device) -> Split:
         """The same split with everything that lies in memory on `device`."""
-        inputs = self.inputs.to(device) if isinstance(self.inputs, Tensor) else self.inputs
+        inputs = self.inputs.to(device) if isinstance(self.inputs, Tensor | Concatenated) else self.inputs
         return Split(self.name, inputs, self.labels.to(device), None if self.groups is None else self.groups.to(device))
 
 
@@ -165,15 +167,39 @@ class Batches:
 
 
 def joined(name: str, parts: Sequence[Split]) -> Split:
-    """One split of several, in order. Where one of them lies in files, so does the whole."""
+    """One split of several, in order; no input is copied. Where one of them lies in files, so does the whole."""
     groups = [part.groups for part in parts]
-    inputs: Inputs
-    if all(isinstance(part.inputs, Tensor) for part in parts):
-        inputs = torch.cat([part.inputs for part in parts if isinstance(part.inputs, Tensor)])
-    else:
-        inputs = Chained([part.inputs for part in parts])
+    tensors = [part.inputs for part in parts if isinstance(part.inputs, Tensor)]
+    in_memory = len(tensors) == len(parts)
+    inputs = Concatenated(tensors) if in_memory else Chained([part.inputs for part in parts])
     together = None if any(g is None for g in groups) else torch.cat([g for g in groups if g is not None])
     return Split(name, inputs, torch.cat([part.labels for part in parts]), together)
+
+
+class Concatenated:
+    """The inputs of several splits that lie in memory, one after the other: their concatenation without its copy."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.tensors = list(tensors)
+        starts = torch.tensor([0, *(len(tensor) for tensor in tensors)]).cumsum(0)
+        self.starts = starts.to(self.tensors[0].device)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.tensors))
+
+    def __getitem__(self, indices: Tensor) -> Tensor:
+        first = self.tensors[0]
+        places = indices.to(first.device)
+        owner = torch.bucketize(places, self.starts[1:], right=True)
+        fetched = first.new_empty(len(places), *first.shape[1:])
+        for number, tensor in enumerate(self.tensors):
+            mine = (owner == number).nonzero().flatten()
+            fetched[mine] = tensor[places[mine] - self.starts[number]]
+        return fetched
+
+    def to(self, device: torch.device) -> Concatenated:
+        """The same with its tensors on `device`."""
+        return Concatenated([tensor.to(device) for tensor in self.tensors])
 
 
 class Chained:

@@ -99,10 +99,6 @@ def _contents(
     groups, group_names = (
         ({}, None) if group is None else numbered(_column(frames, group), None, f"dataset.group={group}")
     )
-    if group_names is not None and len(group_names) != 2:
-        raise UsageError(
-            f"dataset.group={group}: has the values {_listed(group_names)}; fairness is measured between two groups"
-        )
     rows, numbers = _encoded(frames, inputs, path)
     items = {part: Items(rows[part], labels[part], groups.get(part)) for part in frames}
     return contents_of(
