@@ -37,7 +37,7 @@ ROWS: Sequence[Row] = (
         seeds=10,
         control="seconds",
         passes=True,
-        idea="neuron: localises a few weights, searches new values by differential evolution",
+        idea="neuron: localises a few weights of the last layer, searches new values by differential evolution",
     ),
     Row("arachne with guard", "arachne", ("method.guard=true",), control="none"),
     Row("arachne at random weights", "arachne", ("method.localisation=random",), control="none"),
@@ -179,7 +179,7 @@ ROWS: Sequence[Row] = (
         "deeprepair",
         "deeprepair",
         published="deeprepair",
-        idea="model: fine-tunes on training images in the style of failing ones",
+        idea="model: fine-tunes on training images in the style of failing ones (Haar wavelets for the authors' WCT2)",
     ),
     Row("deeprepair without style", "deeprepair", ("method.operator=none",), control="none"),
     Row(

@@ -11,7 +11,7 @@ from study.parts.augmentation.style import BATCH, HaarWCT
 
 
 class StyledCopies:
-    """Copies S(x) = clip(style(x, r(x)), 0, 1) of a split's images, rounded to grey levels.
+    """Copies S(x) = clip(style(x, r(x)), min x, max x) of a split's images, rounded to grey levels.
 
     They are made once, where the images lie in memory; otherwise when a batch is read.
 
@@ -36,4 +36,5 @@ class StyledCopies:
         return to_float(self._made(batch) if self.stored is None else self.stored[batch.indices])
 
     def _made(self, batch: Batch) -> Tensor:
-        return to_uint8(self.style(batch.inputs, self.choice[batch.indices]))
+        lowest, highest = (bound.view(-1, 1, 1, 1) for bound in batch.inputs.flatten(1).aminmax(dim=1))
+        return to_uint8(self.style(batch.inputs, self.choice[batch.indices]).clamp(lowest, highest))

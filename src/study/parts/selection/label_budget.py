@@ -101,7 +101,7 @@ def clustered(
     Args:
         features: [n, d] float.
         budget: number of labels that will be bought.
-        min_samples, min_cluster_size: of HDBSCAN.
+        min_samples, min_cluster_size: of HDBSCAN; a point is not its own neighbour.
         average_size: inputs in a cluster of k-means on average, where that gives enough clusters.
         seed: of k-means.
     """
@@ -122,9 +122,10 @@ def clustered(
 
 def _in_dense_regions(points: NDArray[np.float64], min_samples: int, min_cluster_size: int) -> NDArray[np.int64]:
     """Indices of the points that HDBSCAN does not call noise; none where it has too few points to decide."""
-    if len(points) < max(2, min_samples, min_cluster_size):
+    if len(points) < max(2, min_samples + 1, min_cluster_size):
         return np.empty(0, dtype=np.int64)
-    density = HDBSCAN(min_cluster_size=min_cluster_size, min_samples=min_samples, n_jobs=1, copy=True)
+    # scikit-learn counts the point itself.
+    density = HDBSCAN(min_cluster_size=min_cluster_size, min_samples=min_samples + 1, n_jobs=1, copy=True)
     return np.flatnonzero(density.fit_predict(points) >= 0)
 
 
