@@ -159,7 +159,7 @@ ROWS: Sequence[Row] = (
         "reassure_soft",
         "reassure_soft",
         control="seconds",
-        idea="layer: the same with soft supports, a variant of ours that reaches unseen inputs",
+        idea="layer: the same with soft supports that validation chooses, a variant of ours that reaches unseen inputs",
     ),
     Row(
         "apricot",

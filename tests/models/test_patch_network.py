@@ -91,6 +91,19 @@ def test_full_support_of_one_patch_adds_its_shift(combine: Combination) -> None:
 
 
 @pytest.mark.parametrize("combine", ["telescoping", "sum"])
+def test_each_patch_alone_adds_what_a_network_of_it_alone_does(combine: Combination) -> None:
+    model = patched(combine, gamma=0.2)
+    rows, patches, support = model.support(points(200))
+    added = model.alone(patches, support)
+    assert len(rows) > 200
+    for r in range(CENTRES):
+        single = model.only(torch.arange(CENTRES) == r)
+        assert len(single.patterns) == 1 and single.gamma == model.gamma and single.combine == combine
+        expected = torch.zeros(200, 4, dtype=torch.float64).index_put((rows[patches == r],), added[patches == r])
+        torch.testing.assert_close(single(points(200)) - model.model(points(200)), expected, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("combine", ["telescoping", "sum"])
 def test_outputs_are_those_of_support_and_correction_and_untouched_ones_are_identical(combine: Combination) -> None:
     model = patched(combine, gamma=2.0)
     support = dense_support(model, points(500))

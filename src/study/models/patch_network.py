@@ -106,6 +106,20 @@ class PatchNetwork(nn.Module):
         fading = size.amax(dim=1) * (1 - support)
         return (steps.sign() * (size - fading.unsqueeze(2)).relu()).sum(dim=1)
 
+    def alone(self, patches: Tensor, support: Tensor) -> Tensor:
+        """What single patches add where their support is g: patches, g [P]; returns [P, C] float64."""
+        shifts = self.shifts[patches]
+        fading = shifts.abs().amax(dim=1) * (1 - support.double())
+        return shifts.sign() * (shifts.abs() - fading[:, None]).relu()
+
+    def only(self, kept: Tensor) -> PatchNetwork:
+        """The same model, which both share, with the patches where `kept` ([R] bool) alone."""
+        fewer = PatchNetwork(self.model, self.head_names, int(kept.sum()), self.combine).to(self.shifts.device)
+        fewer.patterns.copy_(self.patterns[kept])
+        fewer.shifts.copy_(self.shifts[kept])
+        fewer.gamma.copy_(self.gamma)
+        return fewer
+
     def support(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The pairs of input and patch with g > 0: row of `features` ([B, d]), patch, and g, each [number of pairs].
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from study.data.split import Split
 from study.errors import NotApplicable, UsageError
-from study.methods.layer_level.reassure import Patch, Reassure
+from study.methods.layer_level.reassure import Patch, Reassure, patched_regions
 from study.models.patch_network import PatchNetwork
 from study.models.piecewise_linear import PiecewiseLinear
 from study.parts.network.linear_regions import Region, largest_excess
@@ -197,19 +197,43 @@ def test_gamma_doubles_until_overlapping_patches_leave_each_other_alone() -> Non
     assert not bool(right(weaker, problem.repair_set).all())
 
 
-def test_the_validation_rule_takes_the_softest_support_that_keeps_to_the_flips() -> None:
+SOFT: dict[str, Any] = {
+    "area": False, "locality": "validation", "gamma": 0.01, "gamma_max": 20.0, "combine": "sum",
+}  # fmt: skip
+
+
+def test_validation_drops_patches_that_alone_do_harm_and_takes_the_gamma_with_most_inputs_right() -> None:
     problem = digits_problem()
-    options = {"area": False, "locality": "validation", "gamma": 0.01}
-    model, result = repaired(problem, **options, max_flips=0.025)
-    flips = [value for _, value in result.curves["locality/negative_flip_rate"]]
-    assert len(flips) > 1
-    assert all(value > 0.025 for value in flips[:-1])
-    before, after = right(problem.faulty, problem.validation), right(model, problem.validation)
-    assert (before & ~after).double().mean().item() == pytest.approx(flips[-1])
-    assert flips[-1] <= 0.025
-    assert result.costs["linear_programs"] == 0
-    looser, _ = repaired(problem, **options, max_flips=0.2)
-    assert looser.gamma < model.gamma
+    model, result = repaired(problem, **SOFT)
+    before = right(problem.faulty, problem.validation)
+    failing = problem.repair_set.subset(problem.failing)
+    features = model.trace(failing.tensors().inputs)[1].detach().double()
+    found, _ = patched_regions(model.head.double(), features, failing.labels, 1e-3)
+    everything = PatchNetwork(model.model, model.head_names, len(found), "sum")
+    everything.patterns.copy_(torch.stack([patch.pattern for patch in found]))
+    everything.shifts.copy_(torch.stack([patch.shift for patch in found]))
+
+    expected = []
+    for _, gamma in result.curves["locality/gamma"]:
+        everything.gamma.fill_(gamma)
+        alone = [everything.only(torch.arange(len(found)) == r) for r in range(len(found))]
+        harmless = torch.tensor([int(right(single, problem.validation).sum()) >= int(before.sum()) for single in alone])
+        expected.append((int(right(everything.only(harmless), problem.validation).sum()), int(harmless.sum()), gamma))
+    counts = [round(value * len(before)) for _, value in result.curves["validation/accuracy"]]
+    assert [count for count, _, _ in expected] == counts
+    assert [kept for _, kept, _ in expected] == [value for _, value in result.curves["locality/patches"]]
+    assert any(0 < kept < len(found) for _, kept, _ in expected)
+    most = max(counts)
+    assert min(counts) < most > int(before.sum())
+    assert int(right(model, problem.validation).sum()) == most
+    assert (len(model.patterns), model.gamma.item()) == expected[counts.index(most)][1:]
+    assert result.costs["patches"] == len(model.patterns) and result.costs["linear_programs"] == 0
+
+
+def test_patches_that_all_break_validation_inputs_are_no_repair() -> None:
+    problem = mislabelled(3)  # its validation split has the network's own labels: what a patch changes, it breaks
+    result = finished(Reassure(**SOFT | {"gamma_max": 0.02}), problem)
+    assert (result.outcome, result.reason) == ("failure", "no patch keeps validation accuracy")
 
 
 @pytest.mark.parametrize("options", [{"points": 4}, {"max_points": 4}, {"points": 9, "max_points": 4}])
@@ -278,12 +302,3 @@ def test_a_dense_head_with_a_hidden_relu_is_adaptable() -> None:
 def test_gamma_beyond_its_maximum_is_refused() -> None:
     with pytest.raises(UsageError, match="gamma_max"):
         Reassure(gamma=2.0, gamma_max=1.0)
-
-
-def test_flips_that_no_gamma_avoids_leave_the_first_with_the_fewest() -> None:
-    problem = digits_problem()
-    _, result = repaired(problem, area=False, locality="validation", max_flips=0.0, gamma_max=100.0)
-    gammas, flips = (dict(result.curves[f"locality/{name}"]) for name in ("gamma", "negative_flip_rate"))
-    assert min(flips.values()) > 0
-    first = next(step for step, value in flips.items() if value == min(flips.values()))
-    assert result.costs["gamma"] == gammas[first] < max(gammas.values())

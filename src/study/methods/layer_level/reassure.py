@@ -10,15 +10,16 @@ outside. No weight of the faulty model changes.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from itertools import count, takewhile
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from study.errors import NotApplicable, UsageError
+from study.errors import NotApplicable, RepairFailed, UsageError
 from study.models.patch_network import Combination, PatchNetwork
 from study.models.piecewise_linear import PiecewiseLinear
 from study.parts.network.dense_head import dense_head
@@ -26,15 +27,13 @@ from study.parts.network.feature_bounds import feature_bounds
 from study.parts.network.linear_regions import Region, largest_excess
 from study.parts.network.structure import Structure
 from study.parts.network.traced_split import TracedSplit
+from study.parts.selection.harmless_patches import harmless_patches
 from study.parts.selection.repair_inputs import failing_sample
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec
 from study.repairs.approach import Approach, Level, Log, Repair, Repaired
 from study.runtime.settings import settings
-
-STEP = {"exact": 2.0, "validation": 2.0**0.25}
-"""Ratio of one gamma that is tried to the one before."""
 
 
 @settings
@@ -52,7 +51,6 @@ class Reassure(Approach):
     gamma: Annotated[float, Field(gt=0)] = 2.0
     gamma_max: Annotated[float, Field(gt=0)] = 1e6
     locality: Literal["exact", "validation"] = "exact"
-    max_flips: Annotated[float, Field(ge=0, le=1)] = 0.002
     combine: Combination = "telescoping"
 
     def __post_init__(self) -> None:
@@ -86,29 +84,32 @@ class Reassure(Approach):
         network = PatchNetwork(structure.model, structure.head.names, len(patches), self.combine).to(problem.device)
         network.patterns.copy_(torch.stack([patch.pattern for patch in patches]))
         network.shifts.copy_(torch.stack([patch.shift for patch in patches]))
-        validation = TracedSplit(faulty, problem.validation) if self.locality == "validation" else None
-        gamma = yield from self._sharpened(network, targets, repairable, validation)
-        network.gamma.fill_(gamma)
-        costs = {"linear_programs": programs, "patches": len(patches), "gamma": gamma}
+        if self.locality == "exact":
+            yield from self._sharpened(network, targets, repairable)
+        else:
+            validation = TracedSplit(faulty, problem.validation)
+            kept = yield from harmless_patches(network, self._gammas(2**0.5), targets, validation)
+            if kept is None:
+                raise RepairFailed("no patch keeps validation accuracy", linear_programs=programs, patches=len(patches))
+            network = kept
+        costs = {"linear_programs": programs, "patches": len(network.patterns), "gamma": network.gamma.item()}
         return Repaired(network, costs={**costs, "conflicting_inputs": len(points) - repairable})
 
-    def _sharpened(
-        self, network: PatchNetwork, targets: TracedSplit, repairable: int, validation: TracedSplit | None
-    ) -> Generator[Log, None, float]:
-        """Step 5: the first gamma that satisfies the rule of `locality`; where none does, the best one tried."""
-        best, gamma = (-float("inf"), self.gamma), self.gamma
-        enough = float(repairable) if validation is None else -self.max_flips
-        while gamma <= self.gamma_max and best[0] < enough:
+    def _sharpened(self, network: PatchNetwork, targets: TracedSplit, repairable: int) -> Generator[Log, None, None]:
+        """Step 5: the first gamma that makes all repairable targets right; where none does, the best one tried."""
+        best = (-1, self.gamma)
+        for gamma in self._gammas(2):
             network.gamma.fill_(gamma)
-            score = float(targets.right(network).sum())
-            values = {"locality/gamma": gamma, "locality/fixed": score / len(targets.labels)}
-            if validation is not None:
-                values["locality/negative_flip_rate"] = validation.negative_flip_rate(network)
-                score = -values["locality/negative_flip_rate"]
-            yield values
-            best = max(best, (score, gamma), key=lambda tried: tried[0])  # of equal scores the first
-            gamma *= STEP[self.locality]
-        return best[1]
+            fixed = int(targets.right(network).sum())
+            yield {"locality/gamma": gamma, "locality/fixed": fixed / len(targets.labels)}
+            best = max(best, (fixed, gamma), key=lambda tried: tried[0])  # of equal ones the first
+            if fixed >= repairable:
+                break
+        network.gamma.fill_(best[1])
+
+    def _gammas(self, step: float) -> Iterator[float]:
+        """From `gamma` up to `gamma_max`, each so many times the one before."""
+        return takewhile(lambda gamma: gamma <= self.gamma_max, (self.gamma * step**i for i in count()))
 
 
 @dataclass

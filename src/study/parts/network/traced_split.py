@@ -28,7 +28,17 @@ class TracedSplit:
         with torch.no_grad():
             return torch.cat([network.patched(*batch) for batch in batches]).argmax(1) == self.labels
 
-    def negative_flip_rate(self, network: PatchNetwork) -> float:
-        """Share of the items that are right without the patches of `network` and wrong with them."""
-        before = self.logits.argmax(1) == self.labels
-        return (before & ~self.right(network)).double().mean().item()
+    def right_before(self) -> Tensor:
+        """Whether each item is right without patches, [N] bool."""
+        return self.logits.argmax(1) == self.labels
+
+    def gain_alone(self, network: PatchNetwork) -> Tensor:
+        """By how many items more are right with each of the patches of `network` alone than without any, [R] int64."""
+        gain = torch.zeros(len(network.patterns), dtype=torch.int64, device=self.labels.device)
+        parts = self.logits, self.features, self.labels, self.right_before()
+        with torch.no_grad():
+            for logits, features, labels, before in zip(*(part.split(BATCH) for part in parts), strict=True):
+                rows, patches, support = network.support(features)
+                after = (logits[rows] + network.alone(patches, support)).argmax(1) == labels[rows]
+                gain.index_add_(0, patches, after.long() - before[rows].long())
+        return gain

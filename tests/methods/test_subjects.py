@@ -1,4 +1,4 @@
-"""Every neuron-level approach on every architecture of the study, and on problems at the edge of what it can repair."""
+"""Neuron- and layer-level approaches on every architecture of the study, and on problems at the edge of the possible."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from study.data.split import Split
+from study.errors import NotApplicable
 from study.problem.problem import Problem
 from study.repairs.run import RepairResult
 from tests.fitting import finished
@@ -17,20 +18,31 @@ from tests.methods.test_contract import ROWS, Row, approach
 from tests.problems import digits_problem, problem_of
 from tests.subjects import SUBJECTS, subject
 
-NEURON_LEVEL = [row for row in ROWS if row.level == "neuron"]
-every_row = pytest.mark.parametrize("row", NEURON_LEVEL, ids=[row.method for row in NEURON_LEVEL])
-UNADAPTABLE = {("vere", name): "hidden" for name in ("resnet18", "densenet121")}
+SMALL_CHANGES = [row for row in ROWS if row.level != "model"]
+GUARDED = [row for row in ROWS if row.level == "neuron"]
+every_row = pytest.mark.parametrize("row", SMALL_CHANGES, ids=[row.method for row in SMALL_CHANGES])
+NEEDS_HIDDEN_RELU = ("vere", "reassure", "reassure_soft")
+UNADAPTABLE = {(method, name): "hidden" for method in NEEDS_HIDDEN_RELU for name in ("resnet18", "densenet121")}
 """The networks that an approach cannot be applied to, and a word of the reason."""
 SMALLER = {
     "genmunn": ("method.population=6", "method.max_rounds=12"),
     "irepair": ("method.max_iters=12", "method.lr=1e-3"),
     "nnrepair": ("method.time_limit=1",),
+    "reassure": ("method.points=2",),
+    "aprnn": ("method.points=8", "method.protect=8"),
+    "prdnn": ("method.points=20", "method.protect=8"),
 }
 """Settings that make an approach quick on deep networks."""
+UNGUARDED = {"neuron": ("method.guard=false",), "layer": ()}
 
 
 def outcome(row: Row, problem: Problem, *settings: str) -> RepairResult:
-    return finished(approach(row.method, *row.settings, "method.guard=false", *settings), problem)
+    chosen = approach(row.method, *row.settings, *UNGUARDED[row.level], *settings)
+    try:
+        chosen.check(problem.task)
+    except NotApplicable as reason:
+        return RepairResult(outcome="unadaptable", reason=str(reason))
+    return finished(chosen, problem)
 
 
 @lru_cache
@@ -108,7 +120,7 @@ def test_the_edges_are_a_result_or_a_failure_with_its_reason(row: Row, edge: str
     assert result.outcome == "repaired" or result.reason
 
 
-@every_row
+@pytest.mark.parametrize("row", GUARDED, ids=[row.method for row in GUARDED])
 def test_the_guard_never_lowers_validation_accuracy(row: Row) -> None:
     problem = digits_problem()
     result = finished(approach(row.method, *row.settings, "method.guard=true"), problem)
