@@ -29,6 +29,7 @@ class Row:
 
 
 WITHOUT_TERMS = ("method.c_edit=0", "method.c_loc=0")
+AUTHORS_NORM, NONE_KEPT = ("method.objective=reference",), "method.protect=0"
 ROWS: Sequence[Row] = (
     Row(
         "arachne",
@@ -160,6 +161,54 @@ ROWS: Sequence[Row] = (
         "reassure_soft",
         control="seconds",
         idea="layer: the same with soft supports that validation chooses, a variant of ours that reaches unseen inputs",
+    ),
+    Row("reassure_soft, telescoping", "reassure_soft", ("method.combine=telescoping",), control="none"),
+    Row(
+        "three_m_dnn",
+        "three_m_dnn",
+        published="three_m_dnn",
+        control="seconds",
+        idea="layer: the least change of the last two dense layers with which 10 failing inputs are right, by programs",
+    ),
+    Row("three_m_dnn in one layer", "three_m_dnn", ("method.separations=0",), control="none"),
+    Row("three_m_dnn along the gradient", "three_m_dnn", ("method.change=gradient",), control="none"),
+    Row(
+        "three_m_dnn_protected",
+        "three_m_dnn_protected",
+        control="seconds",
+        idea="layer: the least change of the last layer that repairs all failing repair inputs and keeps passing ones",
+    ),
+    Row(
+        "three_m_dnn_protected along the gradient",
+        "three_m_dnn_protected",
+        ("method.change=gradient",),
+        control="none",
+    ),
+    Row(
+        "aprnn",
+        "aprnn",
+        control="seconds",
+        idea="layer: the least change of one layer that repairs every given input and switches no later ReLU, provably",
+    ),
+    Row("aprnn, ReLUs free to switch", "aprnn", ("method.signs=ignored",), control="none"),
+    Row(
+        "aprnn, the authors' objective, 30 points",
+        "aprnn",
+        (*AUTHORS_NORM, "method.points=30", NONE_KEPT),
+        control="none",
+    ),
+    Row(
+        "prdnn",
+        "prdnn",
+        control="seconds",
+        idea="layer: the same in a second channel of values beside the network, whose ReLUs the first one decides",
+    ),
+    Row("prdnn, one channel", "prdnn", ("method.channel=single",), control="none"),
+    Row(
+        "prdnn, the authors' objective, 20 points",
+        "prdnn",
+        (*AUTHORS_NORM, "method.points=20", "method.protect=2000"),
+        control="none",
     ),
     Row(
         "apricot",

@@ -1,4 +1,4 @@
-"""Neuron- and layer-level approaches on every architecture of the study, and on problems at the edge of the possible."""
+"""Neuron- and layer-level approaches on every architecture of the study, and on problems at the edges."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 import numpy as np
 
 from study.parts.solvers.class_margins import ClassMargins
-from study.parts.solvers.least_change import KEEPS, TOLERANCE
+from study.parts.solvers.demands import KEEPS, TOLERANCE
 
 EPS = 0.1
 FEATURES = np.array([[1.0, 0.0, 1.0], [0.5, 2.0, 1.0], [0.0, 3.0, 1.0], [2.0, 1.0, 1.0]])

@@ -7,7 +7,8 @@ from scipy.optimize import LinearConstraint, linprog, minimize
 from scipy.sparse import csr_array
 
 from study.parts.solvers.class_margins import ClassMargins
-from study.parts.solvers.least_change import KEEPS, Change, Demands, Norm, Rows, least_change
+from study.parts.solvers.demands import KEEPS, Change, Demands, Norm, Rows
+from study.parts.solvers.least_change import least_change
 from study.parts.solvers.linear_program import NoOptimum, Vector
 
 EPS = 1e-3
@@ -140,6 +141,24 @@ def test_of_contradicting_items_one_is_left_out_and_the_rest_hold(norm: Norm) ->
     rest = replace(demands, features=features, labels=labels, floors=floors).without(change.left_out)
     matrix, least = whole(rest)
     assert (matrix @ change.vector >= least - 2e-6).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("others", [1, 2, 3])
+def test_of_identical_items_with_contradicting_labels_the_fewer_are_left_out(norm: Norm, others: int) -> None:
+    demands = margins()
+    copies = np.zeros(4, dtype=np.int64)  # four more of the first item, of which `others` are of another class
+    features = np.concatenate([demands.features, demands.features[copies]])
+    labels = np.concatenate([demands.labels, demands.labels[copies]])
+    logits = demands.floors[copies[:1]]
+    floors = np.concatenate([demands.floors, demands.floors[copies]])
+    another = int(np.flatnonzero(np.arange(4) != labels[0])[0])
+    labels[-others:] = another
+    floors[-others:] = np.where(np.arange(4) == another, -np.inf, np.where(np.isfinite(logits), logits, 0.0) + EPS)
+    wanted = np.append(demands.wanted, np.ones(4, dtype=bool))
+    change = solved(replace(demands, features=features, labels=labels, floors=floors, wanted=wanted), norm)
+    minority = np.arange(len(labels) - others, len(labels)) if others < 3 else np.array([0, 60])
+    assert change.left_out.tolist() == minority.tolist()
 
 
 class Impossible:

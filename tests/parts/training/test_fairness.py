@@ -21,6 +21,16 @@ def test_is_the_metric_on_certain_predictions() -> None:
     assert equalised_odds(one_hot(predicted, 4).double(), labels, groups) == pytest.approx(metric.item(), abs=1e-3)
 
 
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_every_group_counts(count: int) -> None:
+    labels, groups = torch.arange(480) % 3, (torch.arange(480) // 3) % count
+    predicted = torch.where((groups == count - 1) & (labels == 2), 1, labels)  # the last group alone is treated badly
+    metric = average_absolute_odds_difference(predicted, labels, groups, classes=3)
+    assert metric > 0.1
+    odds = equalised_odds(one_hot(predicted, 3).double(), labels, groups, count)
+    assert odds == pytest.approx(metric.item(), abs=1e-3)
+
+
 def test_by_hand() -> None:
     probabilities = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]], dtype=torch.float64)
     labels, groups = torch.tensor([0, 1, 0]), torch.tensor([0, 0, 1])

@@ -123,6 +123,7 @@ class Joint(Approach):
             distortion=partial(distortion, generator=stream("distortion")),
             hinge=hinge,
             fair=float(self.fair),
+            groups=2 if data.groups is None else max(2, int(data.groups.max()) + 1),
             adversary=adversary,
         )
 

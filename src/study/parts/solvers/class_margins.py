@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from study.parts.solvers.least_change import KEEPS, TOLERANCE, Items, Rows
+from study.parts.solvers.demands import KEEPS, TOLERANCE, Items, Rows
 from study.parts.solvers.linear_program import Vector
 
 
 @dataclass(frozen=True)
 class ClassMargins:
-    """Demands (see least_change.py) on the change D [C, d] of a layer, row by row as one vector u.
+    """Demands (see demands.py) on the change D [C, d] of a layer, row by row as one vector u.
 
     Row (i, k), k any other class than the label y of item i:  (D_y - D_k) @ f_i >= floors_ik.
 

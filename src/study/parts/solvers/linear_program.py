@@ -61,10 +61,11 @@ class LinearProgram:
         """Number of rows."""
         return int(self._highs.getNumRow())
 
-    def add(self, rows: csr_array, floors: Vector) -> None:
-        """Add the rows [R, d], rows @ x >= floors ([R])."""
+    def add(self, rows: csr_array, floors: Vector, ceilings: Vector | None = None) -> None:
+        """Add the rows [R, d], ceilings >= rows @ x >= floors ([R] each)."""
         start, index = rows.indptr[:-1].astype(np.int32), rows.indices.astype(np.int32)
-        ceilings = np.full(len(floors), highspy.kHighsInf)
+        if ceilings is None:
+            ceilings = np.full(len(floors), highspy.kHighsInf)
         self._highs.addRows(len(floors), floors, ceilings, rows.nnz, start, index, rows.data)
 
     def widen(self, lower: Vector, upper: Vector) -> None:

@@ -26,7 +26,8 @@ class JointTraining(Training):
     Args (those of `Training` aside):
         aug: share of each batch that is distorted, its first int(aug * B) items; distortion: of those inputs.
         hinge: penalty for a loss above an older model's; None: no such penalty.
-        fair: weight of the difference between the groups' odds; needs items with a group if above 0.
+        fair: weight of the difference between the groups' odds; needs items with a group if above 0; groups: how many
+            sensitive groups there are, at least 2.
         adversary: attacks a part of each batch; None: no attack, and no gradient at the inputs.
     """
 
@@ -45,11 +46,12 @@ class JointTraining(Training):
         distortion: Augment,
         hinge: LossHinge | None,
         fair: float,
+        groups: int = 2,
         adversary: FreeAdversary | None,
     ) -> None:
         super().__init__(model, batches, optimization, max_epochs=max_epochs, validation=validation)
         self.aug, self.distortion = aug, distortion
-        self.hinge, self.fair, self.adversary = hinge, fair, adversary
+        self.hinge, self.fair, self.groups, self.adversary = hinge, fair, groups, adversary
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.steps_taken += 1
@@ -89,7 +91,7 @@ class JointTraining(Training):
         if self.hinge is not None:
             loss = loss + self.hinge(losses, batch, distorted=int(self.aug * len(losses)))
         if self.fair > 0 and batch.groups is not None:
-            loss = loss + self.fair * equalised_odds(logits.softmax(1), batch.labels, batch.groups)
+            loss = loss + self.fair * equalised_odds(logits.softmax(1), batch.labels, batch.groups, self.groups)
         return loss
 
     def score(self) -> None:
