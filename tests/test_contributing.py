@@ -42,9 +42,9 @@ def test_every_example_runs(command: str) -> None:
     result = Result.read(folder)
     assert outcome in ("repaired", "failure"), result.tags
     assert result.metrics["before/accuracy"] > 0.3
-    if "churn" in command:
-        assert 0 <= result.metrics["after/churn"] < 1
-        assert result.properties["churn"].higher_is_better is False
+    if "boldness" in command:
+        assert 0 < result.metrics["after/bolder"] <= 1
+        assert result.properties["bolder"].higher_is_better is False
     if "cancer" in command:
         assert "attack_success_rate" in result.not_applicable
         assert not any("attack" in name for name in result.metrics)

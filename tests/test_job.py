@@ -65,6 +65,12 @@ def test_a_job_records_what_changed() -> None:
     right = [after == label for after, label in zip(rows["after"], rows["label"], strict=True)]
     assert sum(right) / len(right) == pytest.approx(values["after/accuracy"])
     assert (artifacts / "confusion.png").stat().st_size > 1000
+    tables = [(artifacts / f"{name}.csv").read_text().splitlines() for name in ("classes", "failing_pairs")]
+    repaired = [
+        sum(int(line.split(",")[column]) for line in lines[1:]) for column, lines in zip((4, 3), tables, strict=True)
+    ]
+    assert repaired == [values["after/repaired_inputs"]] * 2
+    assert values["low/accuracy"] < values["after/accuracy"] < values["high/accuracy"]
     assert json.loads((artifacts / "environment.json").read_text())["threads"] == 1
 
 

@@ -79,6 +79,13 @@ def test_only_numbers_can_be_attacked(tmp_path: Path) -> None:
     assert loaded(tmp_path / "people.csv").threat is None
 
 
+def test_there_may_be_more_than_two_sensitive_groups(tmp_path: Path) -> None:
+    frame = PEOPLE.assign(sex=np.array(["m", "f", "x"])[np.arange(COUNT) % 3])
+    module = loaded(written(tmp_path, frame), group="sex", drop=["id"])
+    assert module.group_names == ["f", "m", "x"]
+    assert set(module.splits["test"].groups.tolist()) == {0, 1, 2}
+
+
 def test_the_sensitive_group_stays_an_input_unless_it_is_dropped(tmp_path: Path) -> None:
     kept, dropped = (loaded(written(tmp_path), group="sex", drop=["id", *more]) for more in ([], ["sex"]))
     assert kept.group_names == dropped.group_names == ["f", "m"]
@@ -130,7 +137,7 @@ MISSING = PEOPLE.assign(age=PEOPLE["age"].where(PEOPLE["age"] > 20), sex=PEOPLE[
         (PEOPLE, {"label": "weight"}, "dataset.label=weight: holds fractions"),
         (PEOPLE, {"label": "id", "drop": []}, "dataset.label=id: holds 60 different values in 60 items"),
         (PEOPLE, {"drop": []}, r"60 different texts in the column id.*dataset.drop=\[id\]"),
-        (PEOPLE.assign(sex=np.array(["m", "f", "x"])[np.arange(COUNT) % 3]), {"group": "sex"}, "values f, m, x; .*two"),
+        (PEOPLE.assign(sex="m"), {"group": "sex"}, "groups are all the same, m; it takes at least two"),
         (MISSING, {}, r"lacks values, in the column\(s\) age \(3\), sex \(1\)"),
         (PEOPLE.assign(day=pd.Timestamp("2026-01-01")), {}, r"times in the column day.*dataset.drop=\[day\]"),
         (PEOPLE[["id", "income"]], {}, "no column is left"),

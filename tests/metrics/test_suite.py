@@ -26,6 +26,13 @@ from study.metrics.suite import Suite
 
 CONF = Path(__file__).parents[2] / "conf" / "metric"
 COMPARISONS = {"accuracy", "repair_rate", "negative_flip_rate", "aaod"}
+FURTHER = {
+    "mcnemar_p", "repaired_inputs", "broken_inputs", "positive_flip_rate", "backward_trust_compatibility",
+    "backward_error_compatibility", "churn", "confident_negative_flip_rate", "equal_opportunity_difference",
+    "demographic_parity_difference", "worst_group_accuracy", "expected_calibration_error", "brier_score",
+}  # fmt: skip
+"""Those of `fast` that are left to the page."""
+FAST = COMPARISONS | FURTHER
 ATTACKS = {"attack_success_rate", "margin_attack_success_rate"}
 
 
@@ -37,20 +44,21 @@ def composed(name: str, *overrides: str) -> Suite:
 @pytest.mark.parametrize(
     ("name", "names"),
     [
-        ("fast", COMPARISONS),
-        ("all", COMPARISONS | ATTACKS),
-        ("autoattack", COMPARISONS | ATTACKS | {"robust_accuracy"}),
+        ("fast", FAST),
+        ("all", FAST | ATTACKS),
+        ("autoattack", FAST | ATTACKS | {"robust_accuracy"}),
     ],
 )
 def test_configurations_instantiate(name: str, names: set[str]) -> None:
     descriptions = composed(name).descriptions
     assert set(descriptions) == names
-    better_high = {"accuracy", "repair_rate", "robust_accuracy"}
+    better_high = {"accuracy", "repair_rate", "robust_accuracy", "positive_flip_rate", "backward_trust_compatibility",
+                   "backward_error_compatibility", "worst_group_accuracy", "repaired_inputs"}  # fmt: skip
     assert {metric for metric, described in descriptions.items() if described.higher_is_better} == names & better_high
-    assert all(
-        described.unit == "rate" and described.meaning and described.higher_is_better is not None
-        for described in descriptions.values()
-    )
+    undirected = {metric for metric, described in descriptions.items() if described.higher_is_better is None}
+    assert undirected == {"churn", "mcnemar_p"}
+    assert {metric for metric, described in descriptions.items() if not described.summary} == FURTHER
+    assert all(described.meaning for described in descriptions.values())
 
 
 def test_every_value_of_a_configuration_is_commented() -> None:
@@ -64,6 +72,9 @@ def test_configured_values_are_the_defaults_of_the_code() -> None:
     for configured in suite.attacks.values():
         built = type(configured)(loss=configured.loss) if isinstance(configured, AttackSuccess) else type(configured)()
         assert vars(configured) == vars(built)
+    for metric in suite.comparisons.values():
+        assert metric.describe() == type(metric)().describe()  # their settings are told there
+    assert suite.resamples == Suite(comparisons={}, attacks={}).resamples
 
 
 def test_values_can_be_overridden() -> None:
@@ -93,7 +104,27 @@ def test_names_and_gains() -> None:
         "after/negative_flip_rate": 0.2,
     }
     for _ in range(2):
-        assert suite.measure(before, after, target, None).values == pytest.approx(expected)
+        values = suite.measure(before, after, target, None).values
+        assert {name: value for name, value in values.items() if name[:3] not in ("low", "hig")} == pytest.approx(
+            expected
+        )
+
+
+def test_intervals_follow_from_the_seed_and_can_be_left_out() -> None:
+    target, before, after = torch.zeros(10, dtype=torch.long), torch.rand(10, 2), torch.rand(10, 2)
+    after[:5] = torch.tensor([1.0, 0.0])
+    after[5:] = before[5:] = torch.tensor([0.0, 1.0])
+
+    def ends(resamples: int, seed: int) -> dict[str, float]:
+        suite = Suite(comparisons={"a": Accuracy(), "r": RepairRate()}, attacks={}, resamples=resamples)
+        values = suite.measure(before, after, target, None, seed).values
+        return {name: value for name, value in values.items() if name.startswith(("low/", "high/"))}
+
+    assert ends(9, 0) == ends(9, 0) != ends(9, 1)
+    assert ends(9, 0)["low/accuracy"] < 0.5 < ends(9, 0)["high/accuracy"]
+    assert ends(0, 0) == {}
+    with pytest.raises(ValueError, match="resamples is -1"):
+        ends(-1, 0)
 
 
 def test_no_gain_over_nothing() -> None:
@@ -180,12 +211,15 @@ def test_what_does_not_apply_has_a_reason_in_place_of_a_value() -> None:
     target = torch.tensor([0, 1])
     right = one_hot(target, 2).float()
     measured = composed("fast").measure(right, right, target, None)
-    assert measured.values.keys() == {"before/accuracy", "after/accuracy", "gain/accuracy", "after/negative_flip_rate"}
+    assert {"before/accuracy", "after/accuracy", "gain/accuracy", "after/negative_flip_rate"} <= measured.values.keys()
+    groups = {"aaod", "equal_opportunity_difference", "demographic_parity_difference", "worst_group_accuracy"}
     assert measured.not_applicable == {
         "repair_rate": "the faulty model errs on no test input",
-        "aaod": "the data set has no sensitive groups",
-    }
-    assert measured.descriptions.keys() == COMPARISONS
+        "backward_error_compatibility": "the repaired model errs on no test input",
+        "confident_negative_flip_rate": "the faulty model is not sure of any test input (0.9)",
+    } | dict.fromkeys(groups, "the data set has no sensitive groups")
+    assert measured.descriptions.keys() == FAST
+    assert not any(name.startswith(("low/", "high/")) for name in measured.values)  # nothing that resamples could vary
 
 
 def test_an_attack_states_how_it_was_run() -> None:

@@ -14,9 +14,11 @@ def test_the_figures_of_a_repair_are_its_time_and_all_its_costs() -> None:
 
 @pytest.mark.parametrize("name", COSTS)
 def test_less_is_better_of_every_cost(name: str) -> None:
-    assert COSTS[name].higher_is_better is False and COSTS[name].meaning
+    # What was fitted is no cost: it may be remembered alone.
+    assert COSTS[name].higher_is_better is (None if name == "cost/repair_set_fixed" else False) and COSTS[name].meaning
 
 
-def test_the_time_alone_is_part_of_the_trade_off() -> None:
-    assert [name for name, description in COSTS.items() if description.role] == ["time/repair"]
+def test_time_and_what_was_fitted_have_a_role() -> None:
+    roles = {name: description.role for name, description in COSTS.items() if description.role}
+    assert roles == {"time/repair": "time", "cost/repair_set_fixed": "fitted"}
     assert [name for name, description in COSTS.items() if description.summary] == ["time/repair"]

@@ -5,7 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from study.tracking.pictures import CELL, COLUMNS, HEAD, MARGIN, THUMBNAIL, confusion, gallery
+from study.tracking.drawing import HEAD, MARGIN
+from study.tracking.matrices import CELL, confusion, repaired_pairs
+from study.tracking.pictures import COLUMNS, THUMBNAIL, gallery
 
 
 def pixels(png):
@@ -27,6 +29,16 @@ def test_a_confusion_matrix_is_blue_on_the_diagonal_and_red_where_errors_are():
     assert [sum(map(bluish, corner)) > 0 for corner in corners] == [True, True]
     assert sum(map(reddish, corners[0])) == pytest.approx(CELL, abs=2)  # label 0, answer 1: before alone
     assert sum(map(reddish, corners[1])) == 0
+
+
+def test_repaired_pairs_are_blue_where_most_is_repaired_and_red_where_little_is():
+    target = torch.tensor([0, 0, 0, 1, 1, 1])
+    before, after = torch.tensor([1, 1, 0, 0, 0, 1]), torch.tensor([0, 0, 0, 0, 0, 0])
+    picture = pixels(repaired_pairs(before, after, target, ["a", "b"]))
+    left = MARGIN + int((picture[HEAD - 1, :] == 200).all(axis=1).argmax()) - MARGIN + 1  # behind the frame's line
+    corners = picture[HEAD + 4 : HEAD + 2 * CELL : CELL, left + 4 : left + 2 * CELL : CELL]
+    colours = [[("white" if min(c) == 255 else "blue" if c[2] > c[0] else "red") for c in row] for row in corners]
+    assert colours == [["white", "blue"], ["red", "white"]]
 
 
 def test_a_confusion_matrix_of_many_classes_stays_small():

@@ -23,9 +23,11 @@ FORMATS = {"rate": "{:.2%}", "seconds": "{:.2f} s", "MiB": "{:.0f} MiB", "count"
 class Comparison:
     """Two models compared on the test split.
 
-    metrics: `before/NAME`, `after/NAME` and `gain/NAME` (relative, positive is better), rates in [0, 1]; pictures:
-    confusion matrices, and of images those that were fixed and newly broken, by name; not_applicable: why a metric has
-    no value, by NAME; before, after: logits [N, C] on the test split. Printed, and shown in a notebook, as a table.
+    metrics: `before/NAME`, `after/NAME` and `gain/NAME` (relative, positive is better), rates in [0, 1], and the ends
+    `low/NAME` and `high/NAME` of the 95 % interval of `after/NAME`; pictures: confusion matrices, the failing pairs of
+    classes, and of images those that were fixed and newly broken, by name; not_applicable: why a metric has no value,
+    by NAME; before, after: logits [N, C] on the test split. Printed, and shown in a notebook, as a table of the main
+    metrics.
     """
 
     metrics: Mapping[str, float]
@@ -36,9 +38,11 @@ class Comparison:
     descriptions: Mapping[str, Description]
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Label, value before and value after of each metric, as text."""
+        """Label, value before and value after of each main metric, as text."""
         rows = []
         for name, text in self.descriptions.items():
+            if not text.summary:
+                continue
             written = FORMATS.get(text.unit, "{:.4g}").format
             values = [self.metrics.get(f"{when}/{name}") for when in ("before", "after")]
             alone = self.metrics.get(name)

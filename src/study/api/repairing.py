@@ -104,7 +104,7 @@ def repair(
     >>> _ = model.load_state_dict({"weight": torch.zeros(2, 5), "bias": torch.tensor([0.01, 0.0])})  # class 0
     >>> result = repair(model, (inputs, (inputs[:, 0] > 0).long()), "finetune", epochs=9, progress=False)
     >>> type(result.model).__name__, sorted(result.pictures), 0 <= result.metrics["after/repair_rate"] <= 1
-    ('Linear', ['confusion'], True)
+    ('Linear', ['confusion', 'repaired_pairs'], True)
     """
     approach = approaches.approach(method, **hyperparameters)
     guard, suite = approaches.safeguard(safeguard), approaches.suite(metric)

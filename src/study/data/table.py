@@ -37,7 +37,7 @@ class Table(Parted):
     of text or truth values as one column of 0 and 1 for each of its values, in their order. Splits that are missing are
     drawn, see `drawing.completed`.
     name: what results call it, None for the name of the file; label: the column to predict; group: the column of the
-    sensitive group, which has two values and stays an input unless it is in `drop`; classes: the values of the label in
+    sensitive group, which stays an input unless it is in `drop`; classes: the values of the label in
     the order of the network's outputs, None: sorted; mean, std: see `Parted`; epsilon: radius of attacks on the columns
     of numbers, in their own units.
     """

@@ -4,9 +4,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from study.errors import NotApplicable
-from study.metrics.base import Comparison, is_right
+from study.metrics.base import is_right
 from study.metrics.description import Role, Unit
+from study.metrics.transitions import TransitionMetric, Transitions
 
 
 def accuracy(logits: Tensor, target: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ def accuracy(logits: Tensor, target: Tensor) -> Tensor:
     return is_right(logits, target).double().mean()
 
 
-class Accuracy(Comparison):
+class Accuracy(TransitionMetric):
     """Accuracy of either model; it is not defined where there are no inputs."""
 
     name: ClassVar[str] = "accuracy"
@@ -34,24 +34,9 @@ class Accuracy(Comparison):
     higher_is_better: bool = True
     meaning: ClassVar[str] = "share of test inputs that are right afterwards"
     role: ClassVar[Role] = "accuracy"
+    bootstrapped: ClassVar[bool] = True
 
-    right_before: Tensor
-    right_after: Tensor
-    total: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        for count in ("right_before", "right_after", "total"):
-            self.add_count(count)
-
-    def update(self, before: Tensor, after: Tensor, target: Tensor, groups: Tensor | None = None) -> None:
-        """See `Comparison.update`."""
-        self.right_before += is_right(before, target).sum()
-        self.right_after += is_right(after, target).sum()
-        self.total += len(target)
-
-    def compute(self) -> dict[str, Tensor]:
+    def of(self, kinds: Transitions) -> dict[str, Tensor]:
         """The accuracy "before" and "after"."""
-        if self.total == 0:
-            raise NotApplicable("there are no test inputs")
-        return {"before": self.right_before.double() / self.total, "after": self.right_after.double() / self.total}
+        before, after = kinds.right + kinds.broken, kinds.right + kinds.repaired
+        return {"before": before / kinds.total, "after": after / kinds.total}

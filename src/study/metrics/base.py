@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from typing import ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -54,7 +55,7 @@ class Comparison(Metric):
             before: [N, C] logits of the faulty model.
             after: [N, C] logits of the repaired model.
             target: [N] long, the labels.
-            groups: [N] long, 0 or 1, the sensitive group of each input; None where the data set has none.
+            groups: [N] long, from 0, the sensitive group of each input; None where the data set has none.
 
         Raises:
             NotApplicable: the metric is not defined for such data.
@@ -67,6 +68,13 @@ class Comparison(Metric):
         Raises:
             NotApplicable: the metric is not defined for what was counted.
         """
+
+    def interval(self, resamples: int, generator: np.random.Generator) -> tuple[float, float] | None:
+        """Where "after" lies with 95 % confidence, were other test inputs drawn: the percentile bootstrap's interval.
+
+        None where the metric has none, or where no resample differs (a share of 0 or 1): that is no certainty.
+        """
+        return None
 
     def describe(self) -> Description:
         """What the metric says about itself."""

@@ -22,11 +22,11 @@ def compared(
         faulty, model: in eval mode, on the device of the split. Where they are one module it runs once; None for
             `model`: there is none, and nothing is attacked.
         threat: what an attack may do to an input.
-        seed: of the sample that is attacked, and of the attacks.
+        seed: of the resamples, of the sample that is attacked, and of the attacks.
     """
     test, before = standing.splits["test"], standing.logits
     after = before if model is None or model is faulty else predict(model, test)
-    measured = suite.measure(before, after, test.labels, test.groups) | standing.beside(model)
+    measured = suite.measure(before, after, test.labels, test.groups, seed) | standing.beside(model)
     if model is not None:
         sample = sample_of(test, before, after, seed)
         measured |= suite.attack(faulty, model, sample, threat, seed)

@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 Unit = Literal["rate", "seconds", "MiB", "count", "number"]
 """A rate is in [0, 1]; a number has no unit."""
-Role = Literal["accuracy", "repaired", "broken", "time"]
+Role = Literal["accuracy", "repaired", "fitted", "broken", "repairs", "flips", "p_value", "time"]
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -23,8 +23,10 @@ class Description:
             it all.
         summary: Whether it belongs where only a few columns fit: the terminal, the ready-made views of MLflow's UI.
         role: Its part in the trade-off between repairing and breaking. accuracy: share of inputs that are right;
-            repaired: of the faulty model's errors, the share that is right afterwards; broken: share of all inputs that
-            were right before and are wrong afterwards; time: seconds that the repair took.
+            repaired: of the faulty model's errors, the share that is right afterwards; fitted: the same of the errors
+            that the repair was given; broken: share of all inputs that were right before and are wrong afterwards;
+            repairs, flips: number of the repaired and of the broken inputs; p_value: of the change in accuracy, from
+            these numbers; time: seconds that the repair took.
         maskable: Whether a saturated output, whose gradient vanishes, flatters it.
     """
 

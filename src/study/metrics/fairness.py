@@ -1,44 +1,80 @@
-"""Fairness between two sensitive groups."""
+"""Fairness between sensitive groups, however many there are."""
 
-from typing import ClassVar
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 from torchmetrics.utilities import dim_zero_cat
 
 from study.errors import NotApplicable
-from study.metrics.base import Comparison
+from study.metrics.counted import Counted
 from study.metrics.description import Unit
 
 
-def one_vs_rest_rates(predicted: Tensor, target: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """True-positive and false-positive rate of each class against the rest; 0 where the denominator is empty.
+class GroupTable(NamedTuple):
+    """Numbers of inputs [..., G, C] by group and class: that have the label, that get the answer, that have both."""
 
-    Args:
-        predicted: [N] long, predicted classes.
-        target: [N] long, labels.
-        classes: number of classes C.
+    labelled: Tensor
+    answered: Tensor
+    right: Tensor
 
-    Returns:
-        Two tensors [C] in [0, 1].
+    @classmethod
+    def of(cls, cells: Tensor, counts: Tensor, groups: int, classes: int) -> GroupTable:
+        """From counts [..., K] of inputs in cells [K, 3], each of a group, a label and an answer."""
+        group, label, answer = cells.to(counts.device).unbind(1)
+        shape, exact = (*counts.shape[:-1], groups, classes), counts.double()
 
-    >>> one_vs_rest_rates(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 2)
-    (tensor([1.0000, 0.5000], dtype=torch.float64), tensor([0.5000, 0.0000], dtype=torch.float64))
+        def table(column: Tensor, values: Tensor) -> Tensor:
+            flat = values.new_zeros(*counts.shape[:-1], groups * classes)
+            return flat.index_add(-1, group * classes + column, values).reshape(shape)
+
+        return cls(table(label, exact), table(answer, exact), table(label, exact * (label == answer)))
+
+    @property
+    def size(self) -> Tensor:
+        """[..., G, 1]: inputs of each group."""
+        return self.labelled.sum(-1, keepdim=True)
+
+    @property
+    def true_positive_rate(self) -> Tensor:
+        """[..., G, C], of each class against the rest; 0 where the denominator is empty."""
+        return self.right / self.labelled.clamp(min=1)
+
+    @property
+    def false_positive_rate(self) -> Tensor:
+        """[..., G, C], likewise."""
+        return (self.answered - self.right) / (self.size - self.labelled).clamp(min=1)
+
+    @property
+    def selection_rate(self) -> Tensor:
+        """[..., G, C]: share of a group's inputs that get the answer."""
+        return self.answered / self.size.clamp(min=1)
+
+
+def largest_difference(rates: Tensor) -> Tensor:
+    """Between any two groups, [..., C] of rates [..., G, C]."""
+    return rates.amax(-2) - rates.amin(-2)
+
+
+def odds_difference(table: GroupTable) -> Tensor:
+    """0.5 * (mean over classes of the difference in TPR + mean over classes of that in FPR), [...].
+
+    Rates are one-vs-rest; of more than two groups the two that differ most count, for each class and rate.
     """
-    predictions, labels = one_hot(predicted, classes), one_hot(target, classes)
-    positives, negatives = labels.sum(0), (1 - labels).sum(0)
-    true_positives, false_positives = (predictions * labels).sum(0), (predictions * (1 - labels)).sum(0)
-    return true_positives.double() / positives.clamp(min=1), false_positives.double() / negatives.clamp(min=1)
+    opportunity = largest_difference(table.true_positive_rate).mean(-1)
+    return 0.5 * (opportunity + largest_difference(table.false_positive_rate).mean(-1))
 
 
 def average_absolute_odds_difference(predicted: Tensor, target: Tensor, groups: Tensor, classes: int) -> Tensor:
-    """0.5 * (mean over classes of |TPR_0 - TPR_1| + mean over classes of |FPR_0 - FPR_1|), rates one-vs-rest.
+    """See `odds_difference`.
 
     Args:
         predicted: [N] long, predicted classes.
         target: [N] long, labels.
-        groups: [N] long, 0 or 1.
+        groups: [N] long, from 0.
         classes: number of classes C.
 
     Returns:
@@ -48,51 +84,127 @@ def average_absolute_odds_difference(predicted: Tensor, target: Tensor, groups: 
     >>> average_absolute_odds_difference(predicted, target, groups, classes=2)
     tensor(0.5000, dtype=torch.float64)
     """
-    first, second = groups == 0, groups == 1
-    tpr_first, fpr_first = one_vs_rest_rates(predicted[first], target[first], classes)
-    tpr_second, fpr_second = one_vs_rest_rates(predicted[second], target[second], classes)
-    return 0.5 * ((tpr_first - tpr_second).abs().mean() + (fpr_first - fpr_second).abs().mean())
+    cells = torch.stack([groups, target, predicted], dim=1)
+    return odds_difference(GroupTable.of(cells, torch.ones_like(target), int(groups.max()) + 1, classes))
 
 
-class AverageAbsoluteOddsDifference(Comparison):
-    """AAOD of either model; it is not defined for data without sensitive groups."""
+class FairnessMetric(Counted):
+    """A metric that follows from the `GroupTable` of either model.
 
-    name: ClassVar[str] = "aaod"
-    label: ClassVar[str] = "AAOD"
+    Groups without a test input do not count; with fewer than two the metric is not defined. `two_classes`: it is
+    defined for two classes alone, of which the second is the favourable one.
+    """
+
     unit: ClassVar[Unit] = "rate"
     higher_is_better: bool = False
-    meaning: ClassVar[str] = "average absolute odds difference between the two sensitive groups"
+    two_classes: ClassVar[bool] = False
 
-    predicted_before: list[Tensor]
-    predicted_after: list[Tensor]
-    target: list[Tensor]
-    groups: list[Tensor]
+    batches: list[Tensor]
     classes: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        # The number of classes, and with it the size of a table of counts, is known with the first batch only.
-        for state in ("predicted_before", "predicted_after", "target", "groups"):
-            self.add_state(state, default=[], dist_reduce_fx="cat")
+        # The number of classes and groups, and with it the size of a table of counts, is known at the end only.
+        self.add_state("batches", default=[], dist_reduce_fx="cat")
         self.add_state("classes", default=torch.tensor(0), dist_reduce_fx="max")
 
     def update(self, before: Tensor, after: Tensor, target: Tensor, groups: Tensor | None = None) -> None:
         """See `Comparison.update`."""
         if groups is None:
             raise NotApplicable("the data set has no sensitive groups")
-        self.predicted_before.append(before.argmax(dim=1))
-        self.predicted_after.append(after.argmax(dim=1))
-        self.target.append(target)
-        self.groups.append(groups)
+        if self.two_classes and before.shape[1] != 2:
+            raise NotApplicable(f"it is defined for two classes, and there are {before.shape[1]}")
+        self.batches.append(torch.stack([groups, target, before.argmax(dim=1), after.argmax(dim=1)], dim=1))
         self.classes.fill_(before.shape[1])
 
-    def compute(self) -> dict[str, Tensor]:
-        """The AAOD "before" and "after"."""
+    def counts(self) -> Tensor:
+        """See `Counted.counts`."""
+        return self._cells()[1]
+
+    def of_counts(self, counts: Tensor) -> dict[str, Tensor]:
+        """The value "before" and "after". See `Counted.of_counts`."""
+        cells, classes = self._cells()[0], int(self.classes)
+        groups = int(cells[:, 0].max()) + 1
+        tables = {"before": cells[:, [0, 1, 2]], "after": cells[:, [0, 1, 3]]}
+        return {when: self.of(GroupTable.of(own, counts, groups, classes)) for when, own in tables.items()}
+
+    @abstractmethod
+    def of(self, table: GroupTable) -> Tensor:
+        """The value [...] of a table."""
+
+    def _cells(self) -> tuple[Tensor, Tensor]:
+        """Cells [K, 4] (group, label, answer before, answer after) that inputs fall in, and how many [K]."""
         if self.classes == 0:
             raise NotApplicable("there are no test inputs")
-        target, groups, classes = dim_zero_cat(self.target), dim_zero_cat(self.groups), int(self.classes)
-        predictions = {"before": self.predicted_before, "after": self.predicted_after}
-        return {
-            when: average_absolute_odds_difference(dim_zero_cat(predicted), target, groups, classes)
-            for when, predicted in predictions.items()
-        }
+        inputs = dim_zero_cat(self.batches)
+        present, group = inputs[:, 0].unique(return_inverse=True)
+        if len(present) < 2:
+            raise NotApplicable("all test inputs are of one group")
+        cells, counts = torch.column_stack([group, inputs[:, 1:]]).unique(dim=0, return_counts=True)
+        return cells, counts
+
+
+class AverageAbsoluteOddsDifference(FairnessMetric):
+    """AAOD of either model; of more than two groups the largest difference between two, for each class and rate.
+
+    With two classes it is fairlearn's `equalized_odds_difference` with `agg="mean"`.
+    """
+
+    name: ClassVar[str] = "aaod"
+    label: ClassVar[str] = "AAOD"
+    meaning: ClassVar[str] = "average absolute odds difference between sensitive groups (of several, the largest)"
+    bootstrapped: ClassVar[bool] = True
+
+    def of(self, table: GroupTable) -> Tensor:
+        """See `odds_difference`."""
+        return odds_difference(table)
+
+
+class EqualOpportunityDifference(FairnessMetric):
+    """Largest difference between two groups in the true-positive rate of the second class.
+
+    Source: Hardt, Price, Srebro, "Equality of Opportunity in Supervised Learning", NeurIPS 2016.
+    """
+
+    name: ClassVar[str] = "equal_opportunity_difference"
+    label: ClassVar[str] = "equal opportunity"
+    meaning: ClassVar[str] = "largest difference between sensitive groups in the true-positive rate of the second class"
+    summary: ClassVar[bool] = False
+    two_classes: ClassVar[bool] = True
+
+    def of(self, table: GroupTable) -> Tensor:
+        """See `FairnessMetric.of`."""
+        return largest_difference(table.true_positive_rate)[..., 1]
+
+
+class DemographicParityDifference(FairnessMetric):
+    """Largest difference between two groups in the share of inputs that get the second class.
+
+    Source: Agarwal et al., "A Reductions Approach to Fair Classification", ICML 2018.
+    """
+
+    name: ClassVar[str] = "demographic_parity_difference"
+    label: ClassVar[str] = "demographic parity"
+    meaning: ClassVar[str] = "largest difference between sensitive groups in the share that gets the second class"
+    summary: ClassVar[bool] = False
+    two_classes: ClassVar[bool] = True
+
+    def of(self, table: GroupTable) -> Tensor:
+        """See `FairnessMetric.of`."""
+        return largest_difference(table.selection_rate)[..., 1]
+
+
+class WorstGroupAccuracy(FairnessMetric):
+    """Accuracy on the group where it is lowest.
+
+    Source: Sagawa et al., "Distributionally Robust Neural Networks for Group Shifts", ICLR 2020.
+    """
+
+    name: ClassVar[str] = "worst_group_accuracy"
+    higher_is_better: bool = True
+    meaning: ClassVar[str] = "accuracy on the sensitive group where it is lowest"
+    summary: ClassVar[bool] = False
+
+    def of(self, table: GroupTable) -> Tensor:
+        """See `FairnessMetric.of`."""
+        return (table.right.sum(-1) / table.size[..., 0].clamp(min=1)).amin(-1)

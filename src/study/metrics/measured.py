@@ -27,9 +27,9 @@ def gain(before: float, after: float, *, higher_is_better: bool) -> float:
 class Measured:
     """What came of some metrics.
 
-    values: `before/NAME`, `after/NAME` and `gain/NAME` of those that apply (a figure that is not a metric's stands
-    under its own name, as `time/repair` does); descriptions: of all, by NAME; not_applicable: why a NAME does not
-    apply.
+    values: `before/NAME`, `after/NAME` and `gain/NAME` of those that apply, `low/NAME` and `high/NAME` of those whose
+    `after/NAME` has an interval (a figure that is not a metric's stands under its own name, as `time/repair` does);
+    descriptions: of all, by NAME; not_applicable: why a NAME does not apply.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
@@ -49,9 +49,15 @@ class Measured:
         return replace(self, values={name: value for name, value in self.values.items() if name.startswith("before/")})
 
     @staticmethod
-    def of(name: str, description: Description, values: Mapping[str, float]) -> Measured:
-        """One metric's values ("before", "after"), with the gain where there is one."""
-        named = {f"{when}/{name}": value for when, value in values.items()}
+    def of(
+        name: str,
+        description: Description,
+        values: Mapping[str, float],
+        interval: tuple[float, float] | None = None,
+    ) -> Measured:
+        """One metric's values ("before", "after") and interval (low, high), with the gain where there is one."""
+        ends = {} if interval is None else {"low": interval[0], "high": interval[1]}
+        named = {f"{when}/{name}": value for when, value in {**values, **ends}.items()}
         better = description.higher_is_better
         if values.get("before") and "after" in values and better is not None:
             named[f"gain/{name}"] = gain(values["before"], values["after"], higher_is_better=better)

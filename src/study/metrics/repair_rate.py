@@ -4,9 +4,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from study.errors import NotApplicable
-from study.metrics.base import Comparison, is_right
+from study.metrics.base import is_right
 from study.metrics.description import Role, Unit
+from study.metrics.transitions import TransitionMetric, Transitions
 
 
 def repair_rate(before: Tensor, after: Tensor, target: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def repair_rate(before: Tensor, after: Tensor, target: Tensor) -> Tensor:
     return is_right(after, target)[wrong_before].double().mean()
 
 
-class RepairRate(Comparison):
+class RepairRate(TransitionMetric):
     """Share of the faulty model's errors that are repaired; it is not defined for a model without errors."""
 
     name: ClassVar[str] = "repair_rate"
@@ -37,23 +37,9 @@ class RepairRate(Comparison):
     higher_is_better: bool = True
     meaning: ClassVar[str] = "of the test inputs that the faulty model gets wrong, the share that is right afterwards"
     role: ClassVar[Role] = "repaired"
+    bootstrapped: ClassVar[bool] = True
+    undefined: ClassVar[str] = "the faulty model errs on no test input"
 
-    repaired: Tensor
-    wrong_before: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_count("repaired")
-        self.add_count("wrong_before")
-
-    def update(self, before: Tensor, after: Tensor, target: Tensor, groups: Tensor | None = None) -> None:
-        """See `Comparison.update`."""
-        wrong_before = ~is_right(before, target)
-        self.repaired += (wrong_before & is_right(after, target)).sum()
-        self.wrong_before += wrong_before.sum()
-
-    def compute(self) -> dict[str, Tensor]:
+    def of(self, kinds: Transitions) -> dict[str, Tensor]:
         """The repair rate, "after" alone."""
-        if self.wrong_before == 0:
-            raise NotApplicable("the faulty model errs on no test input")
-        return {"after": self.repaired.double() / self.wrong_before}
+        return {"after": kinds.repaired / (kinds.wrong + kinds.repaired)}

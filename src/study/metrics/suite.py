@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 from torch import Tensor, nn
 
 from study.data.threat import ThreatModel
@@ -15,7 +16,7 @@ from study.metrics.base import Comparison, ModelMetric
 from study.metrics.description import Description
 from study.metrics.measured import Measured
 from study.metrics.sampling import Sample
-from study.runtime.randomness import stream
+from study.runtime.randomness import derived_seed, stream
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +27,21 @@ class Suite:
     Args:
         comparisons: metrics computed from the logits of both models, by a name of the user's choice.
         attacks: metrics that run the models, likewise.
+        resamples: bootstrap resamples of the test inputs behind each interval; 0: no intervals.
 
     Raises:
-        ValueError: two metrics report under the same name, or one describes itself wrongly.
+        ValueError: two metrics report under the same name, one describes itself wrongly, or `resamples` is negative.
     """
 
     # Rates of the two attacks that differ by more than this are explained by a masked gradient.
     MASKING_GAP: ClassVar[float] = 0.10
 
-    def __init__(self, *, comparisons: Mapping[str, Comparison], attacks: Mapping[str, ModelMetric]) -> None:
+    def __init__(
+        self, *, comparisons: Mapping[str, Comparison], attacks: Mapping[str, ModelMetric], resamples: int = 1000
+    ) -> None:
+        if resamples < 0:
+            raise ValueError(f"resamples is {resamples}; it takes 0 or more")
+        self.resamples = resamples
         self.comparisons = dict(comparisons)
         self.attacks = dict(attacks)
         self._metrics: list[Comparison | ModelMetric] = [*comparisons.values(), *attacks.values()]
@@ -48,14 +55,17 @@ class Suite:
         """What each metric says about itself, by the name it reports under; protocols are known once it has run."""
         return {metric.name: metric.describe() for metric in self._metrics}
 
-    def measure(self, before: Tensor, after: Tensor, target: Tensor, groups: Tensor | None = None) -> Measured:
+    def measure(
+        self, before: Tensor, after: Tensor, target: Tensor, groups: Tensor | None = None, seed: int = 0
+    ) -> Measured:
         """Compares the two models' logits.
 
         Args:
             before: [N, C] of the faulty model.
             after: [N, C] of the repaired model.
             target: [N] long, the labels.
-            groups: [N] long, 0 or 1; None where the data set has none.
+            groups: [N] long, from 0; None where the data set has none.
+            seed: of the job; the resamples depend on it.
         """
         log.info("measuring on %d test inputs", len(target))
         measured = Measured()
@@ -67,8 +77,14 @@ class Suite:
             except NotApplicable as reason:
                 measured |= Measured.without(metric.name, metric.describe(), str(reason))
             else:
-                measured |= Measured.of(metric.name, metric.describe(), values)
+                measured |= Measured.of(metric.name, metric.describe(), values, self._interval(metric, seed))
         return measured
+
+    def _interval(self, metric: Comparison, seed: int) -> tuple[float, float] | None:
+        """That of a metric which has just been computed."""
+        if not self.resamples:
+            return None
+        return metric.interval(self.resamples, np.random.default_rng(derived_seed(seed, "bootstrap", metric.name)))
 
     def attack(
         self, before: nn.Module, after: nn.Module, sample: Sample, threat: ThreatModel | None, seed: int

@@ -16,6 +16,14 @@ COSTS: Mapping[str, Description] = {
         meaning="wall-clock time of the repair",
         role="time",
     ),
+    "cost/repair_set_fixed": Description(
+        label="repair rate, repair set",
+        unit="rate",
+        meaning="of the failing repair inputs, the share that is right after the repair, before any safeguard: what "
+        "was fitted, where the repair rate is what generalises",
+        summary=False,
+        role="fitted",
+    ),
     "cost/peak_memory": Description(
         label="peak memory",
         unit="MiB",

@@ -34,7 +34,8 @@ class Row:
 
     name: the approach as a reader sees it, unlike every other of its subject; settings: what of it is neither method
     nor safeguard; figures: of its `repaired` runs, by property key; not_applicable: why other properties have none, by
-    key; seeds: of its runs, in order; verdict: what is to be said where accuracy does not rise.
+    key; seeds: of its runs, in order; verdict: what is to be said where accuracy does not rise; p_value: of the change
+    in accuracy (see `ranking.p_value`); fitted: of the failing inputs that the repair was given, the share right after.
     """
 
     name: str
@@ -51,6 +52,13 @@ class Row:
     settings: str = ""
     seeds: tuple[str, ...] = ()
     verdict: str = ""
+    p_value: float | None = None
+    fitted: float | None = None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether its change in accuracy cannot be told from none."""
+        return self.p_value is not None and self.p_value > ranking.SIGNIFICANT
 
     @property
     def control(self) -> bool:
@@ -143,7 +151,14 @@ def _row(approach: str, added: str, runs: pd.DataFrame, properties: Sequence[Pro
     repaired, first = runs[runs["outcome"] == "repaired"], runs.iloc[0]
     method, safeguard = str(first["method"]), str(first["safeguard"])
     found = {item.key: own for item in properties if (own := figures.repaired(repaired, item)) is not None}
-    accuracy = next((item.key for item in properties if item.role == "accuracy"), "")
+    chance = ranking.p_value(repaired, properties)
+    if chance is not None:  # not the mean of the runs' own
+        tested = [item.key for item in properties if item.role == "p_value" and item.key in found]
+        found |= {key: replace(found[key], mean=chance, spread=None) for key in tested}
+    accuracy, fitted = (
+        next((found[item.key] for item in properties if item.role == role and item.key in found), None)
+        for role in ("accuracy", "fitted")
+    )
     return Row(
         name=", ".join(filter(None, [approach, added])),
         method=method,
@@ -159,7 +174,9 @@ def _row(approach: str, added: str, runs: pd.DataFrame, properties: Sequence[Pro
         not_applicable=_not_applicable(repaired),
         settings=" ".join(filter(None, [_settings(approach, method, safeguard), added])),
         seeds=tuple(sorted(runs["seed"], key=natural)),
-        verdict=ranking.verdict(found.get(accuracy)),
+        verdict=ranking.verdict(accuracy),
+        p_value=chance,
+        fitted=None if fitted is None else fitted.mean,
     )
 
 

@@ -29,7 +29,8 @@ class Figure:
     gain: mean improvement relative to the faulty model as the study defines it, a fraction, positive is better; best:
     whether it leads its column clearly; protocol: how it was measured, in one line per way; change: the difference to
     the faulty model, None where that has no such property; by_seed: the values; ways: the different ways in which the
-    runs measured it, where they say so.
+    runs measured it, where they say so; interval: the ends of the runs' own 95 % intervals over test inputs, the mean
+    of each.
     """
 
     mean: float
@@ -41,6 +42,7 @@ class Figure:
     change: Change | None = None
     by_seed: Mapping[str, float] = field(default_factory=dict)
     ways: frozenset[str] = frozenset()
+    interval: tuple[float, float] | None = None
 
 
 def repaired(runs: pd.DataFrame, item: Property) -> Figure | None:
@@ -59,6 +61,7 @@ def repaired(runs: pd.DataFrame, item: Property) -> Figure | None:
         change=_change(measured, item),
         by_seed={str(seed): float(value) for seed, value in zip(measured["seed"], values, strict=True)},
         ways=frozenset(measures[item.key] for measures in measured["measures"] if item.key in measures),
+        interval=_interval(measured, item),
     )
 
 
@@ -96,6 +99,15 @@ def _change(measured: pd.DataFrame, item: Property) -> Change | None:
     change = both[item.metric] - before
     relative = None if (before == 0).any() else float((change / before).mean())
     return Change(float(change.mean()), _deviation(change), relative)
+
+
+def _interval(measured: pd.DataFrame, item: Property) -> tuple[float, float] | None:
+    """Over the runs that have one."""
+    low, high = item.interval
+    if low not in measured or high not in measured:
+        return None
+    ends = measured[[low, high]].dropna()
+    return None if ends.empty else (float(ends[low].mean()), float(ends[high].mean()))
 
 
 def _deviation(values: pd.Series) -> float | None:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from study.report.comparison import Row, Subject
 from study.report.figures import Change, Figure
 from study.report.properties import Property, Unit
+from study.report.ranking import SIGNIFICANT
 
 NOTHING, NOT_APPLICABLE = "\N{EN DASH}", "n/a"
+DOUBTFUL = "\N{ALMOST EQUAL TO}"
+"""Beside an accuracy that cannot be told from the faulty model's."""
 
 
 def value(number: float, unit: Unit) -> str:
@@ -74,6 +77,24 @@ def spread(figure: Figure, unit: Unit) -> str:
     return f"± {value(figure.spread, unit)}"
 
 
+def interval(figure: Figure, unit: Unit) -> str:
+    """The interval over test inputs, or nothing where there is none."""
+    if figure.interval is None:
+        return ""
+    low, high = (value(end, unit) for end in figure.interval)
+    return f"95 %: {low} to {high}"
+
+
+def fitted(row: Row, item: Property) -> str:
+    """What was fitted, beside a repair rate, which is what generalises."""
+    return "" if item.role != "repaired" or row.fitted is None else f"fitted {value(row.fitted, item.unit)}"
+
+
+def doubtful(row: Row, item: Property) -> bool:
+    """Whether the mark of doubt belongs beside a figure."""
+    return item.role == "accuracy" and row.doubtful
+
+
 def heading(item: Property) -> str:
     """A column's name with its unit and the direction that is better."""
     marks = [mark for mark in ("%" if item.unit == "rate" else "", item.arrow) if mark]
@@ -92,9 +113,17 @@ def flattered(properties: Sequence[Property]) -> str:
     return " and ".join(item.label for item in properties if item.maskable)
 
 
-def not_applicable(item: Property, reason: str) -> str:
-    """Why a property has no column, as a sentence."""
-    return f"{item.label} is not applicable: {reason}."
+def not_applicable(missing: Sequence[tuple[Property, str]]) -> list[str]:
+    """Why properties have no column, as a sentence for each reason."""
+    labels: dict[str, list[str]] = {}
+    for item, reason in missing:
+        labels.setdefault(reason, []).append(item.label)
+    return [f"{_listed(names)} {'is' if len(names) == 1 else 'are'} not applicable: {reason}."
+            for reason, names in labels.items()]  # fmt: skip
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def starred(subjects: Sequence[Subject]) -> bool:
@@ -116,6 +145,23 @@ def verdicts(subjects: Sequence[Subject]) -> str:
         "Not clearly better: accuracy rises by no more than the standard deviation of its changes over seeds; worse: "
         "it falls by more than that, over three or more seeds; no better: neither."
     )
+
+
+def doubt(subjects: Sequence[Subject]) -> str:
+    """What the mark of doubt means, empty where there is none."""
+    if not any(row.doubtful for subject in subjects for row in subject.rows):
+        return ""
+    return (
+        "the change in accuracy is not distinguishable from none: exact McNemar test of the repairs against the "
+        f"negative flips, p > {SIGNIFICANT} (counts averaged over repairs of one faulty model, then added)."
+    )
+
+
+def generalisation(subjects: Sequence[Subject]) -> str:
+    """What "fitted" means, empty where nothing is."""
+    if not any(row.fitted is not None for subject in subjects for row in subject.rows):
+        return ""
+    return "fitted: the repair rate on the failing inputs that the repair was given, before any safeguard."
 
 
 def cautions(subject: Subject, properties: Sequence[Property]) -> list[str]:

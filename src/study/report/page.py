@@ -19,7 +19,8 @@ class Cell:
     """One number of the table as it is written; `sort` is the plain number, empty where there is none.
 
     `sized` numbers carry a unit each, so their spread goes on a line of its own; `change` is the difference to the
-    faulty model and `better` says whether it is for the better, `gain` the relative one beside a published one.
+    faulty model and `better` says whether it is for the better, `doubtful` whether it cannot be told from none, `gain`
+    the relative one beside a published one; `interval` is over test inputs; a `further` column is shown on request.
     """
 
     text: str
@@ -32,10 +33,14 @@ class Cell:
     shade: str = ""
     best: bool = False
     masked: bool = False
+    doubtful: bool = False
+    fitted: str = ""
+    interval: str = ""
     n: int | None = None
     published: str = ""
     published_gain: str = ""
     hint: str = ""
+    further: bool = False
 
 
 def html(comparison: Comparison) -> str:
@@ -60,7 +65,12 @@ def html(comparison: Comparison) -> str:
         verdicts=formats.verdicts(comparison.subjects),
         cautions={subject.name: formats.cautions(subject, comparison.properties) for subject in comparison.subjects},
         masked=bool(flattered) and any(row.masked for row in rows),
-        not_applicable=formats.not_applicable,
+        not_applicable=formats.not_applicable(comparison.not_applicable),
+        doubtful=formats.DOUBTFUL,
+        doubt=formats.doubt(comparison.subjects),
+        generalisation=formats.generalisation(comparison.subjects),
+        further=any(not item.summary for item in comparison.properties),
+        with_intervals=any(figure.interval for row in rows for figure in row.figures.values()),
         flattered=flattered,
         unchanged=any(row.unchanged for row in rows),
         with_published=any(row.published for row in rows),
@@ -90,6 +100,7 @@ def _cell(row: Row, item: Property, shade: str) -> Cell:
             hint=hint,
             published=published,
             published_gain=published_gain,
+            further=not item.summary,
         )
     return Cell(
         text=formats.value(figure.mean, item.unit),
@@ -102,11 +113,21 @@ def _cell(row: Row, item: Property, shade: str) -> Cell:
         shade=shade,
         best=figure.best,
         masked=bool(row.masked) and item.maskable,
+        doubtful=formats.doubtful(row, item),
+        fitted=formats.fitted(row, item),
+        interval=formats.interval(figure, item.unit),
         n=_fewer(row, figure),
         published=published,
         published_gain=published_gain,
-        hint=figure.protocol,
+        further=not item.summary,
+        hint="\n".join(filter(None, [figure.protocol, _p_value(row, item)])),
     )
+
+
+def _p_value(row: Row, item: Property) -> str:
+    if item.role != "accuracy" or row.p_value is None:
+        return ""
+    return f"McNemar test of the change: p = {row.p_value:.2g}"
 
 
 def _missing(row: Row, item: Property) -> tuple[str, str]:

@@ -28,7 +28,9 @@ class Property:
         protocol: How it was measured.
         summary: Whether it is shown where only a few columns fit.
         role: Its part in the trade-off: `accuracy`, `repaired` (share of the faulty model's errors that are right
-            afterwards), `broken` (share of all inputs that are newly wrong), `time`, or None.
+            afterwards), `fitted` (the same of the errors that the repair was given), `broken` (share of all inputs that
+            are newly wrong), `repairs` and `flips` (their numbers), `p_value` (of the change in accuracy, from
+            these), `time`, or None.
         maskable: Whether a masked gradient flatters it.
     """
 
@@ -56,6 +58,11 @@ class Property:
     def gain(self) -> str:
         """The metric that holds the relative improvement over the faulty model, positive is better."""
         return f"gain/{self.key}"
+
+    @property
+    def interval(self) -> tuple[str, str]:
+        """The metrics that hold the ends of its 95 % interval over test inputs, after the repair."""
+        return f"low/{self.key}", f"high/{self.key}"
 
     @property
     def arrow(self) -> str:

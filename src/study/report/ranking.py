@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
 
 from study.report.figures import Figure
 from study.report.properties import Property
@@ -12,6 +14,8 @@ SEEDS = 3
 """Fewer say nothing about a spread."""
 NOISE = 1e-12
 """Of floating point: equal values may have means that differ by so much."""
+SIGNIFICANT = 0.05
+"""A larger p-value does not tell a change from none."""
 NOT_CLEARLY_BETTER = "not clearly better than the faulty model"
 NO_BETTER, WORSE = "no better than the faulty model", "worse than the faulty model"
 
@@ -43,6 +47,28 @@ def _ahead(figure: Figure, other: Figure, sign: int) -> bool:
     ours, theirs = ([own.by_seed[seed] for seed in seeds] for own in (figure, other))
     lead = sign * (statistics.fmean(ours) - statistics.fmean(theirs))
     return lead > statistics.stdev(ours) + statistics.stdev(theirs) + NOISE
+
+
+def p_value(runs: pd.DataFrame, properties: Sequence[Property]) -> float | None:
+    """Exact two-sided McNemar test of a row's repairs against its negative flips; None where they were not counted.
+
+    The numbers of repairs of one faulty model are of the same test inputs: their mean counts. Those of different faulty
+    models are added.
+
+    Args:
+        runs: the repaired runs of the row.
+        properties: those with the roles `repairs` and `flips` among them.
+    """
+    metrics = {item.role: item.metric for item in reversed(properties)}
+    names = [metrics[role] for role in ("repairs", "flips") if role in metrics]
+    counted = runs.dropna(subset=names) if len(names) == 2 and set(names) <= set(runs) else runs.iloc[:0]
+    if counted.empty:
+        return None
+    repairs, flips = (round(number) for number in counted.groupby("subject_seed")[names].mean().sum())
+    from scipy.special import bdtr  # a quarter of a second
+
+    # The two tails of a binomial distribution of even odds are alike.
+    return min(1.0, 2 * float(bdtr(min(repairs, flips), repairs + flips, 0.5)))
 
 
 def verdict(accuracy: Figure | None) -> str:

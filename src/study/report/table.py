@@ -7,8 +7,8 @@ from study.report.properties import Property
 
 
 def csv(comparison: Comparison) -> str:
-    """The whole table as text. Per property: mean, std, n, difference (after minus before), gain, best and what
-    was published; empty where not known."""
+    """The whole table as text. Per property: mean, std, n, difference (after minus before), low and high (95 % interval
+    over test inputs, the mean of the runs'), gain, best and what was published; empty where not known."""
     lines = [
         _line(subject, row, comparison.properties)
         for subject in comparison.subjects
@@ -33,6 +33,8 @@ def _line(subject: Subject, row: Row, properties: tuple[Property, ...]) -> dict[
         "gradient_masking": row.masked,
         "unchanged": row.unchanged,
         "verdict": row.verdict,
+        "p_value": row.p_value,
+        "distinguishable": None if row.p_value is None else not row.doubtful,
         "published_outcome": row.published.outcome if row.published else None,
     }
     for item in properties:
@@ -42,6 +44,8 @@ def _line(subject: Subject, row: Row, properties: tuple[Property, ...]) -> dict[
             f"{item.key}_std": figure.spread if figure else None,
             f"{item.key}_n": figure.n if figure else 0,
             f"{item.key}_difference": figure.change.mean if figure and figure.change else None,
+            f"{item.key}_low": figure.interval[0] if figure and figure.interval else None,
+            f"{item.key}_high": figure.interval[1] if figure and figure.interval else None,
             f"{item.key}_gain": figure.gain if figure else None,
             f"{item.key}_best": figure.best if figure else False,
             f"{item.key}_published": row.published.figures.get(item.key) if row.published else None,

@@ -97,6 +97,7 @@ def _missing(row: Row, item: Property) -> str:
 def _number(row: Row, item: Property, figure: Figure) -> Text:
     text = Text(formats.value(figure.mean, item.unit), style="bold green" if figure.best else "")
     text.append("*" if figure.best else "")
+    text.append(formats.DOUBTFUL if formats.doubtful(row, item) else "", style="yellow")
     if row.masked and item.maskable:
         text.append("‡", style="yellow")
     spread = formats.spread(figure, item.unit)
@@ -105,6 +106,8 @@ def _number(row: Row, item: Property, figure: Figure) -> Text:
         text.append(f" (n={figure.n})", style="not bold dim")
     if figure.change and (difference := formats.change(figure.change, item.unit)):
         text.append(f"\n{difference}", style=COLOURS[formats.improves(figure.change, item)])
+    if told := formats.fitted(row, item):
+        text.append(f"\n{told}", style="not bold dim")
     return text
 
 
@@ -124,7 +127,9 @@ def _print_legend(comparison: Comparison, console: Console) -> None:
     )
     mark = "[bold green]*[/] " if formats.starred(comparison.subjects) else ""
     console.print(f"{mark}[dim]{formats.star(comparison.subjects)}[/]")
-    if words := formats.verdicts(comparison.subjects):
+    if doubt := formats.doubt(comparison.subjects):
+        console.print(f"[yellow]{formats.DOUBTFUL}[/] [dim]{escape(doubt)}[/]", highlight=False)
+    for words in filter(None, (formats.verdicts(comparison.subjects), formats.generalisation(comparison.subjects))):
         console.print(words, markup=False, style="dim")
     flattered = escape(formats.flattered(comparison.properties))
     if flattered and any(row.masked for row in rows):
@@ -132,7 +137,8 @@ def _print_legend(comparison: Comparison, console: Console) -> None:
             f"[yellow]‡[/] [dim]gradient masking: outputs saturate, which flatters {flattered}; "
             "trust the attacks without this mark[/]"
         )
-    for item, reason in comparison.not_applicable:
-        console.print(formats.not_applicable(item, reason), markup=False, style="dim")
+    columns = [(item, reason) for item, reason in comparison.not_applicable if item.summary]
+    for sentence in formats.not_applicable(columns):
+        console.print(sentence, markup=False, style="dim")
     if comparison.left_out:
         console.print(f"[dim]{formats.left_out(comparison.left_out)}[/]")

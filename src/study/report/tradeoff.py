@@ -28,7 +28,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Mark:
-    """One approach: its place, its spread (left, right, top, bottom; None for one seed), label and published twin."""
+    """One approach: its place, its spread (left, right, top, bottom; None if not known), label and published twin."""
 
     row: Row
     x: float
@@ -113,7 +113,8 @@ def _reach(row: Row, item: Property) -> float:
     """How far the axis must go for this row."""
     figure = row.figures[item.key]
     twin = row.published.figures.get(item.key, 0.0) if row.published else 0.0
-    return min(max(figure.mean + (figure.spread or 0.0), twin), 1.0)
+    ends = _ends(figure) or (figure.mean, figure.mean)
+    return min(max(ends[1], twin), 1.0)
 
 
 def _marks(rows: Sequence[Row], across: _Axis, upwards: _Axis) -> tuple[Mark, ...]:
@@ -138,15 +139,18 @@ def _twin(row: Row, across: _Axis, upwards: _Axis) -> tuple[float, float] | None
 
 
 def _spread(row: Row, across: _Axis, upwards: _Axis) -> tuple[float, float, float, float] | None:
-    broken, repaired = across.figure(row), upwards.figure(row)
-    if broken.spread is None or repaired.spread is None:
+    broken, repaired = _ends(across.figure(row)), _ends(upwards.figure(row))
+    if broken is None and repaired is None:
         return None
-    return (
-        across(broken.mean - broken.spread),
-        across(broken.mean + broken.spread),
-        upwards(repaired.mean + repaired.spread),
-        upwards(repaired.mean - repaired.spread),
-    )
+    (left, right), (bottom, top) = broken or (across.figure(row).mean,) * 2, repaired or (upwards.figure(row).mean,) * 2
+    return across(left), across(right), upwards(top), upwards(bottom)
+
+
+def _ends(figure: Figure) -> tuple[float, float] | None:
+    """The standard deviation over seeds to either side; of one seed, the interval over test inputs if there is one."""
+    if figure.spread is None:
+        return figure.interval
+    return figure.mean - figure.spread, figure.mean + figure.spread
 
 
 def _title(row: Row, across: _Axis, upwards: _Axis) -> str:

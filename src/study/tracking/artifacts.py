@@ -26,6 +26,7 @@ from study.storage.paths import from_here
 from study.tracking.finding import Finding
 from study.tracking.pictures import pictures_of
 from study.tracking.result import ARTIFACTS, REPAIRED
+from study.tracking.tables import class_table, pair_table
 
 PACKAGES = (
     "repair-study",
@@ -66,6 +67,10 @@ def write_artifacts(
                 linked(picture, new / picture.name)
         if finding.before is not None and finding.after is not None:
             _write_predictions(new / "predictions.parquet", data, finding.before, finding.after)
+            old, after = finding.before.argmax(1).cpu(), finding.after.argmax(1).cpu()
+            for name, table in {"classes": class_table, "failing_pairs": pair_table}.items():
+                text = table(old, after, data.splits["test"].labels.cpu(), data.class_names)
+                (new / f"{name}.csv").write_text(text)
             for name, content in pictures_of(data, finding.before, finding.after).items():
                 (new / f"{name}.png").write_bytes(content)
 

@@ -12,6 +12,7 @@ function filter() {
   }
   for (const section of document.querySelectorAll("section.subject"))
     section.querySelector(".empty").hidden = section.querySelector("tbody:not(.faulty) > tr:not([hidden])") !== null;
+  document.body.classList.toggle("brief", document.getElementById("further")?.checked === false);
   document.body.classList.toggle("unpublished", document.getElementById("published")?.checked === false);
 }
 
