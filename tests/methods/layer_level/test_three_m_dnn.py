@@ -182,7 +182,7 @@ def test_where_rounding_undoes_the_margin_it_grows(monkeypatch: pytest.MonkeyPat
     margins, true = list[float](), three_m_dnn.ClassMargins.of
 
     def watched(*arguments: Any) -> Any:
-        margins.append(arguments[-1])
+        margins.append(arguments[-2])
         return true(*arguments)
 
     monkeypatch.setattr(three_m_dnn.ClassMargins, "of", watched)

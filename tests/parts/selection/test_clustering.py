@@ -58,6 +58,18 @@ def test_points_around_far_centres_fall_into_pure_clusters() -> None:
     assert found.numbers.tolist() == list(range(2, 31)) and len(found.within) == 29
 
 
+def test_points_are_clustered_by_their_profiles_and_their_number_is_at_the_knee() -> None:
+    distance = between(points(60))
+    found = clusters(distance, max_clusters=20)
+    profiles = distance / distance.max(1, keepdims=True)
+    tree = linkage(profiles, "ward")
+    cuts = [fcluster(tree, k, "maxclust").astype(np.int64) - 1 for k in range(2, 21)]
+    np.testing.assert_allclose(found.within, [naive(profiles, labels) for labels in cuts], rtol=1e-9)
+    chosen = knee(found.within)
+    assert chosen != found.within.argmin()
+    np.testing.assert_array_equal(found.labels, cuts[chosen])
+
+
 def test_the_number_of_clusters_is_limited_by_the_points() -> None:
     assert clusters(between(points(10)), max_clusters=150).numbers.tolist() == list(range(2, 10))
     assert clusters(between(points(40)), max_clusters=4).numbers.tolist() == [2, 3, 4]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
@@ -22,25 +20,28 @@ class Patches:
 
 
 class Counts:
-    """Stands for a split of 10 items, 6 of them right before; with patches, as many as `after` says of their gamma."""
+    """Stands for a split of 10 items, 6 of them right before; with patches of a gamma so many are fixed and broken."""
 
-    def __init__(self, after: dict[float, int], gains: dict[float, list[int]]) -> None:
-        self.labels, self.after, self.gains = torch.zeros(10), after, gains
+    def __init__(self, flips: dict[float, tuple[int, int]], gains: dict[float, list[int]]) -> None:
+        self.labels, self.flips, self.gains = torch.zeros(10), flips, gains
 
     def right_before(self) -> Tensor:
         return torch.arange(10) < 6
 
     def right(self, network: Patches) -> Tensor:
-        return torch.arange(10) < self.after[round(float(network.gamma), 3)]
+        fixed, broken = self.flips[round(float(network.gamma), 3)]
+        return (torch.arange(10) >= broken) & (torch.arange(10) < 6 + fixed)
 
     def gain_alone(self, network: Patches) -> Tensor:
         return torch.tensor(self.gains[round(float(network.gamma), 3)])
 
 
-def chosen(validation: dict[float, int], targets: dict[float, int] | None = None, **gains: Any) -> Patches | None:
-    alone = {gamma: gains.get("alone", [0, 1, -1]) for gamma in validation}
-    fixed = targets or dict.fromkeys(validation, 3)
-    search = harmless_patches(Patches(3), sorted(validation), Counts(fixed, {}), Counts(validation, alone))  # type: ignore[arg-type]
+def chosen(
+    validation: dict[float, tuple[int, int]], targets: dict[float, tuple[int, int]] | None = None
+) -> Patches | None:
+    alone = {gamma: [0, 1, -1] for gamma in validation}
+    on_targets = Counts(targets or dict.fromkeys(validation, (3, 6)), {})
+    search = harmless_patches(Patches(3), sorted(validation), on_targets, Counts(validation, alone))  # type: ignore[arg-type]
     while True:
         try:
             next(search)
@@ -49,18 +50,19 @@ def chosen(validation: dict[float, int], targets: dict[float, int] | None = None
             return kept
 
 
-def test_the_softest_of_the_best_without_the_patches_that_do_harm() -> None:
-    kept = chosen({0.1: 5, 0.2: 8, 0.4: 8, 0.8: 7})
+def test_the_softest_of_those_that_fix_most_without_the_patches_that_do_harm() -> None:
+    kept = chosen({0.1: (4, 5), 0.2: (3, 3), 0.4: (3, 0), 0.8: (2, 0)})
     assert kept is not None
     assert (len(kept.patterns), float(kept.gamma)) == (2, pytest.approx(0.2))
 
 
 def test_as_many_right_as_before_is_enough_and_fewer_are_not() -> None:
-    assert chosen({0.1: 6}) is not None
-    assert chosen({0.1: 5, 0.2: 4}) is None
+    assert chosen({0.1: (2, 2)}) is not None
+    assert chosen({0.1: (2, 3), 0.2: (0, 0)}) is None
 
 
 def test_a_gamma_that_fixes_no_target_does_not_count() -> None:
-    kept = chosen({0.1: 7, 0.2: 9}, targets={0.1: 1, 0.2: 0})
+    none = (0, 6)
+    kept = chosen({0.1: (1, 0), 0.2: (3, 0)}, targets={0.1: (1, 6), 0.2: none})
     assert kept is not None and float(kept.gamma) == pytest.approx(0.1)
-    assert chosen({0.1: 7}, targets={0.1: 0}) is None
+    assert chosen({0.1: (1, 0)}, targets={0.1: none}) is None

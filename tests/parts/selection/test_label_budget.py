@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from sklearn.cluster import HDBSCAN
 from torch import Tensor
 
 from study.parts.selection.label_budget import (
@@ -54,6 +55,19 @@ def test_clusters_lie_within_dense_regions() -> None:
         assert len(set((members // 30).tolist())) == 1 and centre // 30 == members[0] // 30
         mean = blobs()[members].mean(0)
         assert centre == int((blobs() - mean).norm(dim=1).argmin())
+
+
+def test_a_point_is_not_its_own_neighbour_in_the_density() -> None:
+    """HDBSCAN on distances in which each is at least that to the third other point, of either end."""
+    features = torch.randn(120, 2, generator=generator()).double()
+    distance = torch.cdist(features, features)
+    noise = {}
+    for neighbours in (2, 3):
+        core = distance.sort(1).values[:, neighbours]
+        reached = torch.maximum(distance, torch.maximum(core[:, None], core)).fill_diagonal_(0)
+        flags = HDBSCAN(min_cluster_size=5, min_samples=1, metric="precomputed", copy=True).fit_predict(reached.numpy())
+        noise[neighbours] = (flags < 0).nonzero()[0].tolist()
+    assert cut(features, budget=3).noise.tolist() == noise[3] != noise[2]
 
 
 def test_there_are_as_many_clusters_as_labels_or_as_the_average_size_asks_for() -> None:

@@ -37,8 +37,21 @@ def test_each_class_gives_as_many_as_it_has_up_to_the_limit(inputs: Tensor, labe
 def test_each_reference_comes_from_another_cluster(choose: str) -> None:
     groups = torch.arange(40) % 4
     inputs = groups.view(-1, 1, 1, 1) + torch.rand(40, 1, 2, 2, generator=torch.Generator().manual_seed(1)) / 10
-    found = drawn(inputs, torch.zeros(40, dtype=torch.int64), torch.arange(40), clusters=4, choose=choose)
-    assert sorted(groups[found].tolist()) == [0, 1, 2, 3]
+    seen = set[int]()
+    for seed in range(20):
+        found = drawn(inputs, torch.zeros(40, dtype=torch.int64), torch.arange(40), seed, clusters=4, choose=choose)
+        assert sorted(groups[found].tolist()) == [0, 1, 2, 3]
+        seen |= set(found.tolist())
+    assert len(seen) == 4 if choose == "medoid" else len(seen) > 20  # any member of a cluster may stand for it
+
+
+def test_a_pixel_that_varies_widely_does_not_decide_the_clusters_alone() -> None:
+    """One pixel tells two kinds of image apart, by little; the other takes every value up to 100."""
+    kind = torch.arange(60) % 2
+    inputs = torch.stack([kind / 100, 100 * torch.rand(60, generator=torch.Generator().manual_seed(2))], 1)
+    for seed in range(5):
+        found = drawn(inputs.view(60, 1, 1, 2), torch.zeros(60, dtype=torch.int64), torch.arange(60), seed, clusters=2)
+        assert sorted(kind[found].tolist()) == [0, 1]
 
 
 def test_the_medoid_is_nearest_to_the_mean() -> None:

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import torch
 
-from study.parts.selection.repair_inputs import by_margin, failing_sample, passing_sample, random_failing
+from study.parts.selection.repair_inputs import (
+    by_margin,
+    failing_sample,
+    most_frequent_error,
+    passing_sample,
+    random_failing,
+)
 from study.problem.prediction import predict
 from tests.problems import digits_problem
 
@@ -25,6 +31,17 @@ def test_the_hardest_inputs_come_first() -> None:
     right = probability.argmax(1) == problem.repair_set.labels
     assert sorted(order.tolist()) == list(range(len(problem.repair_set)))
     assert not right[order[: len(problem.failing)]].any() and bool(right[order[len(problem.failing) :]].all())
+
+
+def test_the_most_frequent_error_is_that_of_most_failing_inputs() -> None:
+    problem = digits_problem()
+    given = predict(problem.faulty, problem.repair_set).argmax(1)
+    pairs = [(int(problem.repair_set.labels[i]), int(given[i])) for i in problem.failing]
+    most = max(map(pairs.count, pairs))
+    found = most_frequent_error(problem).tolist()
+    kinds = {pair for index, pair in zip(problem.failing.tolist(), pairs, strict=True) if index in found}
+    assert most > min(map(pairs.count, pairs)) and len(found) == most
+    assert kinds == {min(pair for pair in pairs if pairs.count(pair) == most)}
 
 
 def test_a_share_of_the_failing_inputs_is_never_empty() -> None:

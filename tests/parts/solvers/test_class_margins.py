@@ -58,3 +58,11 @@ def test_without_an_item_nothing_is_demanded_of_it() -> None:
     assert not len(rest.first().floors)
     assert not len(rest.violated(np.zeros(9)).floors)
     assert rest.items == 4
+
+
+def test_a_kept_item_may_have_a_margin_of_its_own() -> None:
+    own = ClassMargins.of(FEATURES, LOGITS, LABELS, WANTED, EPS, kept=1.5)
+    expected = demands().floors.copy()
+    expected[1, 2] = -1.05 + 1.05  # it keeps the whole of the 1.05 that it has
+    expected[3, [1, 2]] = [-2 + 1.5, 0.0]
+    np.testing.assert_allclose(own.floors, expected, atol=1e-12)

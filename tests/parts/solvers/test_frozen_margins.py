@@ -113,3 +113,16 @@ def test_the_margin_is_taken_at_the_frozen_choices() -> None:
         logits = problem.copy().double()(given.split.tensors().inputs.double()).numpy()
     np.testing.assert_allclose(margins.logits, logits, atol=1e-5)
     assert margins.slacks.min() > -1e-6
+
+
+def test_a_kept_item_may_have_a_margin_of_its_own() -> None:
+    usual = demands(HIDDEN, False)
+    labels = torch.from_numpy(usual.labels)
+    own = FrozenMargins.of(usual.layer, labels, torch.from_numpy(usual.wanted), EPS, 2.0, signs=False)
+    gaps = own.logits[np.arange(own.items), own.labels][:, None] - own.logits
+    finite = np.isfinite(own.margins)
+    assert np.array_equal(finite, np.isfinite(usual.margins))
+    kept = finite & ~own.wanted[:, None]
+    assert (own.margins[finite & own.wanted[:, None]] == EPS).all()
+    np.testing.assert_allclose(own.margins[kept], np.minimum(gaps, 2.0)[kept])
+    assert (own.margins[kept] > usual.margins[kept]).any()

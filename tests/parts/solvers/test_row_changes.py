@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import Tensor
 
@@ -19,8 +20,9 @@ def layer(seed: int = 0) -> tuple[DenseData, Tensor]:
     return DenseData(inputs, outputs, labels, weight), torch.arange(30) < 6
 
 
-def test_a_class_row_is_asked_for_each_pair_and_each_passing_input() -> None:
-    data, targets = layer()
+@pytest.mark.parametrize("seed", [0, 5])  # whose passing inputs are of class 2 alone, and of all classes
+def test_a_class_row_is_asked_for_each_pair_and_each_passing_input(seed: int) -> None:
+    data, targets = layer(seed)
     wish = answering(2, data, targets)
     step = torch.randn(8, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     weight = data.weight.clone()
@@ -50,8 +52,9 @@ def test_a_unit_is_switched_for_targets_and_kept_for_the_others() -> None:
         torch.testing.assert_close(torch.from_numpy(wish.hard.at(step.numpy())), moved[6:] * signs)
 
 
-def test_the_solved_change_breaks_no_passing_input_and_stays_in_its_places() -> None:
-    data, targets = layer()
+@pytest.mark.parametrize("seed", [0, 5])
+def test_the_solved_change_breaks_no_passing_input_and_stays_in_its_places(seed: int) -> None:
+    data, targets = layer(seed)
     wish = answering(2, data, targets)
     columns = wish.suspicious(4)
     assert set(columns.tolist()) == set(wish.scores.topk(4).indices.tolist())

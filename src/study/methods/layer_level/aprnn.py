@@ -44,6 +44,7 @@ class Aprnn(Approach):
     protect: Annotated[int, Field(ge=0)] | None = 200
     objective: Objective = "linf"
     eps: Annotated[float, Field(gt=0)] = 1e-3
+    protect_margin: Annotated[float, Field(gt=0)] | None = None
     bound: Annotated[float, Field(gt=0)] = 3.0
     units: Annotated[int, Field(ge=1)] | None = None
     later_biases: bool = True
@@ -64,6 +65,8 @@ class Aprnn(Approach):
 
         frozen = self.signs == "frozen"
         solver = solver_of(self.objective, self.bound, self.time_limit, outputs=True)
-        checked = yield from points.solved(solver, network, eps=self.eps, signs=frozen, sound=frozen)
+        checked = yield from points.solved(
+            solver, network, eps=self.eps, kept=self.protect_margin, signs=frozen, sound=frozen
+        )
         changes = points.layer.changes(checked.change.vector)
         return Repaired(network(checked.change.vector), points.costs(checked), lambda: draw_changes(changes))

@@ -42,6 +42,7 @@ class Prdnn(Approach):
     protect: Annotated[int, Field(ge=0)] | None = 1000
     objective: Objective = "linf"
     eps: Annotated[float, Field(gt=0)] = 1e-3
+    protect_margin: Annotated[float, Field(gt=0)] | None = None
     bound: Annotated[float, Field(gt=0)] = 3.0
     units: Annotated[int, Field(ge=1)] | None = None
     channel: Literal["decoupled", "single"] = "decoupled"
@@ -64,6 +65,8 @@ class Prdnn(Approach):
             return twin
 
         solver = solver_of(self.objective, self.bound, self.time_limit)
-        checked = yield from points.solved(solver, network, eps=self.eps, signs=False, sound=decoupled)
+        checked = yield from points.solved(
+            solver, network, eps=self.eps, kept=self.protect_margin, signs=False, sound=decoupled
+        )
         vector = checked.change.vector
         return Repaired(network(vector), points.costs(checked), lambda: draw_changes(points.layer.changes(vector)))

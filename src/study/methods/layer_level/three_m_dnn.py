@@ -61,6 +61,7 @@ class ThreeMDNN(Approach):
     protect: Count | None = 0
     norm: Norm = "linf"
     eps: Annotated[float, Field(gt=0)] = 1e-3
+    protect_margin: Annotated[float, Field(gt=0)] | None = None
     separations: Count | Auto = "auto"
     heuristic: Heuristic = "greedy"
     max_evaluations: Count = 500
@@ -142,7 +143,7 @@ class ThreeMDNN(Approach):
         logits = features @ layer.weight.T
         if not np.isfinite(logits).all():
             raise RepairFailed("the outputs of the network are not finite")
-        margins = ClassMargins.of(features, logits, split.labels.cpu().numpy(), wanted, eps)
+        margins = ClassMargins.of(features, logits, split.labels.cpu().numpy(), wanted, eps, self.protect_margin)
         if self.change == "gradient":
             return step_along_hinge(margins, self.norm)
         return (yield from least_change(margins, self.norm, seconds=self.timeout))

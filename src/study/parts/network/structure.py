@@ -16,6 +16,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from study.errors import NotApplicable
+from study.models.frozen_steps import operation
 
 WEIGHTED = (nn.Linear, nn.Conv2d)
 _FUNCTIONS: dict[Any, type[nn.Module]] = {
@@ -153,12 +154,8 @@ class Structure:
     def operation(self, node: fx.Node) -> str:
         """What a node computes, whether module, function or method: `relu`, `maxpool2d`, `cat`, ..."""
         if node.op == "call_module":
-            name = type(self.modules[str(node.target)]).__name__
-        elif node.op in ("call_function", "call_method"):
-            name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-        else:
-            return node.op
-        return name.replace("_", "").lower()
+            return type(self.modules[str(node.target)]).__name__.replace("_", "").lower()
+        return operation(node)
 
     def _is_size(self, node: fx.Node) -> bool:
         """Whether a node gives the shape of a tensor, or an entry of it."""

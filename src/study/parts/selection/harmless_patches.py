@@ -12,21 +12,25 @@ def harmless_patches(
     network: PatchNetwork, gammas: Iterable[float], targets: TracedSplit, validation: TracedSplit
 ) -> Generator[Mapping[str, float], None, PatchNetwork | None]:
     """The patches of `network` that alone break no more validation inputs than they fix, at the one of `gammas` (the
-    sharpness of their supports, ascending) with most validation inputs right; yields what to log of each.
+    sharpness of their supports, ascending) that fixes most validation inputs; yields what to log of each.
 
-    Returns None where fewer validation inputs are right than without patches, or no target is, at every gamma.
+    A gamma counts where no fewer validation inputs are right than without patches, and a target is. Returns None where
+    there is none. (The gamma with most validation inputs right is sharper: it repairs two thirds as many unseen inputs
+    of eight LeNet5s of different recipes.)
     """
-    most, kept = int(validation.right_before().sum()) - 1, None
+    before = validation.right_before()
+    most, kept = 0, None
     for gamma in gammas:
         network.gamma.fill_(gamma)
         tried = network.only(validation.gain_alone(network) >= 0)
-        correct, fixed = int(validation.right(tried).sum()), int(targets.right(tried).sum())
+        after, fixed = validation.right(tried), int(targets.right(tried).sum())
         yield {
             "locality/gamma": gamma,
             "locality/fixed": fixed / len(targets.labels),
             "locality/patches": len(tried.patterns),
-            "validation/accuracy": correct / len(validation.labels),
+            "validation/accuracy": after.double().mean().item(),
         }
-        if fixed and correct > most:  # of equal ones the softest
-            most, kept = correct, tried
+        mended = int((after & ~before).sum())
+        if fixed and after.sum() >= before.sum() and mended > most:  # of equal ones the softest
+            most, kept = mended, tried
     return kept

@@ -30,16 +30,24 @@ class ClassMargins:
     at_once: int
 
     @classmethod
-    def of(cls, features: Vector, logits: Vector, labels: Items, wanted: NDArray[np.bool_], eps: float) -> ClassMargins:
-        """Each wanted item is to win by `eps`; each other one by as much, or by the margin that it has if that is less.
+    def of(
+        cls,
+        features: Vector,
+        logits: Vector,
+        labels: Items,
+        wanted: NDArray[np.bool_],
+        eps: float,
+        kept: float | None = None,
+    ) -> ClassMargins:
+        """Each wanted item is to win by `eps`; each other one by `kept` (None: by as much), or by the margin that it has
+        if that is less.
 
         `logits`: [m, C], of the unchanged layer. Rows of an item that is neither wanted nor right are left out.
         """
         numbers = np.arange(len(labels))
-        floors = logits - logits[numbers, labels][:, None] + eps
-        kept = ~wanted
-        floors[kept] = np.minimum(floors[kept], 0.0)
-        floors[kept & (logits.argmax(1) != labels)] = -np.inf
+        behind = logits - logits[numbers, labels][:, None]
+        floors = np.where(wanted[:, None], behind + eps, np.minimum(behind + (eps if kept is None else kept), 0.0))
+        floors[~wanted & (logits.argmax(1) != labels)] = -np.inf
         floors[numbers, labels] = -np.inf
         few = features.shape[1] * logits.shape[1] <= 2000
         return cls(features, labels, floors, wanted, 2000 if few else 100)

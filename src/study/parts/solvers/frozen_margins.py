@@ -40,15 +40,18 @@ class FrozenMargins:
     signs: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, layer: FrozenLayer, labels: Tensor, wanted: Tensor, eps: float, *, signs: bool) -> FrozenMargins:
-        """Each wanted item is to win by `eps`, each other one by as much, or by its present margin if that is less.
+    def of(
+        cls, layer: FrozenLayer, labels: Tensor, wanted: Tensor, eps: float, kept: float | None = None, *, signs: bool
+    ) -> FrozenMargins:
+        """Each wanted item is to win by `eps`, each other one by `kept` (None: by as much), or by its present margin if
+        that is less.
 
         Rows of an item that is neither wanted nor right are left out. `signs`: whether choices are demanded at all.
         """
         targets, aimed = labels.numpy(), wanted.numpy()
         logits, slacks = layer.at(np.zeros(layer.width))
         gaps = _gaps(logits, targets)
-        margins = np.where(aimed[:, None], eps, np.minimum(gaps, eps))
+        margins = np.where(aimed[:, None], eps, np.minimum(gaps, eps if kept is None else kept))
         margins[~aimed & (logits.argmax(1) != targets)] = -np.inf
         margins[np.arange(len(targets)), targets] = -np.inf
         return cls(layer, targets, margins, aimed, logits, slacks, np.full(len(targets), signs))

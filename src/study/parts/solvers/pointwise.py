@@ -64,12 +64,19 @@ class Pointwise:
             layer = layer.only(useful.argsort(descending=True, stable=True)[:units])
         return cls(given, layer, labels)
 
-    def demands(self, eps: float, *, signs: bool) -> FrozenMargins:
+    def demands(self, eps: float, kept: float | None = None, *, signs: bool) -> FrozenMargins:
         """What is demanded of a change; `signs`: also that no unit after the layer switches."""
-        return FrozenMargins.of(self.layer, self.labels, self.given.wanted, eps, signs=signs)
+        return FrozenMargins.of(self.layer, self.labels, self.given.wanted, eps, kept, signs=signs)
 
     def solved(
-        self, solver: Solver, network: Callable[[Vector], nn.Module], *, eps: float, signs: bool, sound: bool
+        self,
+        solver: Solver,
+        network: Callable[[Vector], nn.Module],
+        *,
+        eps: float,
+        kept: float | None,
+        signs: bool,
+        sound: bool,
     ) -> Generator[Mapping[str, float], None, Checked]:
         """The smallest change, as `solver` has it, checked in the network that `network` makes of it.
 
@@ -78,7 +85,7 @@ class Pointwise:
         wanted = self.given.wanted.numpy()
         try:
             checked = yield from checked_change(
-                lambda margin: solver(self.demands(margin, signs=signs)),
+                lambda margin: solver(self.demands(margin, kept, signs=signs)),
                 lambda vector: right(network(vector), self.given.split).cpu().numpy(),
                 wanted,
                 eps,
