@@ -5,7 +5,7 @@ VENV := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock study test test-slow test-slurm lint bench bench-slow ui report completion clean clean-runs
+.PHONY: help setup lock study test test-slow test-slurm mutants lint bench bench-slow ui report completion clean clean-runs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,9 @@ test-slow: $(READY) ## the tests that take minutes (training on MNIST where STUD
 
 test-slurm: $(READY) ## sweeps through sbatch; fails where no SLURM answers sinfo
 	STUDY_NEEDS_SLURM=1 $(VENV)/python -m pytest -m slurm
+
+mutants: $(READY) ## break steps of the package by hand, and say which of these mutants no test sees (half an hour of CPU)
+	$(VENV)/python -m tests.mutants.run
 
 lint: $(READY) ## ruff and mypy
 	$(VENV)/ruff check .

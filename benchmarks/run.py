@@ -18,6 +18,7 @@ from statistics import mean
 
 import pandas
 
+from benchmarks.commands import measure_commands
 from benchmarks.overhead import measure_overhead
 from benchmarks.passes import passes_of
 from benchmarks.rows import ROWS, Row
@@ -50,7 +51,7 @@ def main() -> None:
     chosen = [row for row in ROWS if row.label in (options.only or labels)]
     rows = [row for row in chosen if options.only or options.slow or not row.slow or was_run(row)]
     if not options.only:
-        OVERHEAD.write_text(json.dumps(measure_overhead(HOME), indent=2) + "\n")
+        OVERHEAD.write_text(json.dumps(measure_overhead(HOME) | measure_commands(HOME / "commands"), indent=2) + "\n")
     frame = merged({row.label: measured(row) for row in rows})
     frame.to_csv(RESULTS, index=False)
     table = markdown(frame, json.loads(OVERHEAD.read_text()))

@@ -23,6 +23,7 @@ LAYERS = (
     ("tracking",),
     ("config",),
     ("job", "record", "api"),
+    ("frontier",),
     ("cli",),
     ("__main__",),
 )

@@ -70,6 +70,11 @@ def test_a_job_records_what_changed() -> None:
         sum(int(line.split(",")[column]) for line in lines[1:]) for column, lines in zip((4, 3), tables, strict=True)
     ]
     assert repaired == [values["after/repaired_inputs"]] * 2
+    layers = [line.split(",") for line in (artifacts / "layers.csv").read_text().splitlines()[1:]]
+    weights = [int(layer[1]) for layer in layers]
+    changed = sum(float(layer[2]) * number for layer, number in zip(layers, weights, strict=True))
+    assert changed / sum(weights) == pytest.approx(values["cost/weights_changed"], abs=1e-5)
+    assert values["time/repair_cpu"] > 0
     assert values["low/accuracy"] < values["after/accuracy"] < values["high/accuracy"]
     assert json.loads((artifacts / "environment.json").read_text())["threads"] == 1
 

@@ -119,7 +119,7 @@ NUMBERS += [
     Row(f"{PHOTOS} dataset.mean=[nan,0,0]", "dataset.mean.0=nan: should be a finite number", photos()),
     Row(f"{PHOTOS} dataset.std=[1,inf,1]", "dataset.std.1=inf: should be a finite number", photos()),
     Row("dataset=table dataset.mean=[nan]", "dataset.mean.0=nan: should be a finite number"),
-    Row("safeguard=soft_vote safeguard.nfr_max=nan", "safeguard.nfr_max=nan: should be a finite number"),
+    Row("safeguard=soft_voting safeguard.nfr_max=nan", "safeguard.nfr_max=nan: should be a finite number"),
 ]
 FILES = [
     Row(OWN, "mine/method/own.yaml, line 2: found character '\\t'", own("a:\n\tb: 1\n")),

@@ -82,13 +82,14 @@ def _is_only_checked(arguments: Namespace) -> bool:
     if any(getattr(arguments, name) for name in SHOWS):
         return False
     from study.cli.launchers import check_folders, check_launcher
-    from study.cli.plan import check, show
+    from study.cli.plan import check, show, unfinished
 
     if arguments.multirun:
         check_launcher(jobs[0])
         if not searches(arguments):  # its jobs are not all known
             check_folders(jobs)
-    prepared = check(jobs)
+    planned = any(job.config.get("plan") for job in jobs)
+    prepared = check(jobs if planned else unfinished(jobs))
     if any(job.settings.plan for job in prepared):
         show(prepared)
         return True

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from study.config import known
 from study.config.job import Job
 from study.config.keys import Keys
 from study.config.origin import origin_of
@@ -24,6 +25,7 @@ from study.repairs import cache
 from study.repairs.costs import described
 from study.repairs.run import RepairResult
 from study.runtime.memory import keep_freed_memory
+from study.safeguards import guarding
 from study.tracking import ledger
 from study.tracking.about import About, ended
 from study.tracking.artifacts import left_behind, write_artifacts
@@ -38,8 +40,10 @@ def run(job: Job, about: About, folder: Path) -> str:
     """Do a job and record it in `folder` and in the store; returns its outcome, `skipped` if it is finished already."""
     torch.set_num_threads(int(job.hardware.threads))
     keep_freed_memory()
+    stamps = known.stamps(job.files)
     job.data.load(job.settings.subject.seed)
     keys = Keys.of(job)
+    known.leave_note(job, keys.job, stamps)
     about.tags.update(keys.tags())
     if not job.settings.force and (finished := ledger.finished(keys.job, job.store)):
         log.info("%s: %s", job.names.run, finished)
@@ -49,8 +53,7 @@ def run(job: Job, about: About, folder: Path) -> str:
     splits = {name: split.to(job.hardware.device) for name, split in job.data.splits.items()}
     problem = problem_of(job, keys, splits)
     standing = Standing.of(problem.faulty, splits, job.recipe.checkpoint, job.settings.seed)
-    repaired = repair(job, keys, problem)
-    model = problem.faulty if repaired is None else guarded(job, problem, repaired)
+    repaired, model = guarded(job, problem, repair(job, keys, problem))
     return record(job, keys, about, folder, repaired, measure(job, problem, standing, repaired, model))
 
 
@@ -74,9 +77,9 @@ def repair(job: Job, keys: Keys, problem: Problem) -> RepairResult | None:
     return result
 
 
-def guarded(job: Job, problem: Problem, repaired: RepairResult) -> nn.Module | None:
-    """One module of the faulty and the repaired model, None without a repaired one."""
-    return None if repaired.model is None else job.safeguard.guard(problem, repaired.model.to(problem.device).eval())
+def guarded(job: Job, problem: Problem, repaired: RepairResult | None) -> tuple[RepairResult | None, nn.Module | None]:
+    """The repair, which the safeguard may refuse, and the module to be measured, stored and exported: None without."""
+    return (None, problem.faulty) if repaired is None else guarding.guarded(job.safeguard, problem, repaired)
 
 
 def measure(
@@ -91,7 +94,9 @@ def measure(
     measured |= Measured({"time/evaluation": time.perf_counter() - start})
     if repaired is None:
         return Finding(before=before, after=before, measured=measured)
-    return Finding(model=model, before=before, after=after, measured=measured | described(repaired), masked=masked)
+    measured |= described(repaired)
+    layers = repaired.layers
+    return Finding(model=model, before=before, after=after, measured=measured, layers=layers, masked=masked)
 
 
 def record(job: Job, keys: Keys, about: About, folder: Path, repaired: RepairResult | None, finding: Finding) -> str:

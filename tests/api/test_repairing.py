@@ -82,7 +82,7 @@ def test_an_end_without_a_repair_says_why() -> None:
 
 
 def test_a_safeguard_makes_one_model_of_the_two() -> None:
-    repair = study.repair(network(), splits(), "finetune", epochs=1, safeguard="soft_vote", progress=False)
+    repair = study.repair(network(), splits(), "finetune", epochs=1, safeguard="soft_voting", progress=False)
     assert repair.model is not None and repair.model(splits()["test"][0]).shape == (400, 10)
 
 

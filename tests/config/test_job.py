@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from study.config.job import prepare, prepare_all
 from study.config.keys import Keys
 from study.errors import UsageError
-from tests.commands import prepared
+from tests.commands import FAST, compositions, prepared
 
 REFUSED = {
     "seed=abc": "seed=abc: should be a whole number",
@@ -116,3 +117,20 @@ def test_keys_change_with_what_determines_a_result() -> None:
     assert [a == b for a, b in zip(keys("seed=1", "subject.seed=0"), base, strict=True)] == [True, False, False]
     for change in ("seed=1", "dataset.limit=100", "faulty.lr=0.1", "architecture.widths=[9]", "trainer.threads=7"):
         assert not set(keys(change)) & set(base), change
+
+
+def test_jobs_of_many_seeds_share_what_is_built_and_have_keys_of_their_own() -> None:
+    jobs = compositions("-m", "+method=finetune", "seed=0,1", "subject.seed=0,2", *FAST)
+    together, apart = prepare_all(jobs), [prepare(job.config, job.hydra, job.overrides) for job in jobs]
+    for job in (*together, *apart):
+        job.data.load(job.settings.subject.seed)
+    assert [Keys.of(job) for job in together] == [Keys.of(job) for job in apart]
+    assert [job.names for job in together] == [job.names for job in apart]
+    assert len({id(job.suite) for job in together}) == 1 and len({id(job.data) for job in together}) == 4
+
+
+def test_a_value_that_follows_the_seed_is_not_shared() -> None:
+    jobs = prepare_all(compositions("-m", "seed=1,2", *FAST, "faulty.epochs=${seed}"))
+    assert [job.recipe.epochs for job in jobs] == [1, 2]
+    with pytest.raises(UsageError, match="faulty.epochs"):
+        prepare_all(compositions("-m", "seed=1,20000", *FAST, "faulty.epochs=${seed}"))

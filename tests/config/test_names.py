@@ -23,9 +23,9 @@ APPROACHES = {
     "+method=full/joint": "full/joint",
     "+method=arachne method.population=50 method.alpha=2.5": "arachne alpha=2.5 population=50",
     "+method=arachne method.mutation=[0.5,0.9] method.max_places=null": "arachne max_places=null mutation=[0.5,0.9]",
-    "+method=arachne safeguard=soft_vote": "arachne + soft_vote",
-    "+method=arachne method.population=50 safeguard=soft_vote safeguard.nfr_max=0.01": "arachne population=50 + "
-    "soft_vote nfr_max=0.01",
+    "+method=arachne safeguard=soft_voting": "arachne + soft_voting",
+    "+method=arachne method.population=50 safeguard=soft_voting safeguard.nfr_max=0.01": "arachne population=50 + "
+    "soft_voting nfr_max=0.01",
     "+method=joint ++method.epochs=3": "joint epochs=3",
 }
 

@@ -53,6 +53,7 @@ STYLE = ("method.epochs=8", "method.severity=1.0", "method.batch_size=16")
 PROBED = ("method.probe_inputs=300", "method.probe_epochs=8", "method.lr=0.02", "method.guard=false")
 ROWS = [
     Row("finetune", "model", ("method.epochs=4",), idle=("method.epochs=0",)),
+    Row("retrained", "model"),
     Row("joint", "model", ("method.epochs=12",), idle=("method.epochs=0",)),
     Row("fsgmix", "model", GENTLE_MIX, idle=("method.epochs=0",), images_only=True),
     Row("reassure", "layer", exact=True, hidden_relu=True),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from study.data.threat import ThreatModel
+from study.data.threat import Norm, ThreatModel
 from study.errors import NotApplicable, UsageError
 from study.metrics.autoattack import AutoAttackRobustAccuracy, attack_sequence
 from study.metrics.sampling import Sample
@@ -38,9 +38,11 @@ def points(model: Nearest, shape: tuple[int, ...], count: int = 24) -> tuple[Ten
     return inputs, torch.cat([order[:3, -2], order[3:, -1]])
 
 
-def robust_accuracy(model: Nearest, shape: tuple[int, ...], epsilon: float, version: Version) -> float:
+def robust_accuracy(
+    model: Nearest, shape: tuple[int, ...], epsilon: float, version: Version, norm: Norm = "linf"
+) -> float:
     inputs, target = points(model, shape)
-    metric = AutoAttackRobustAccuracy(steps=10, queries=20, version=version)
+    metric = AutoAttackRobustAccuracy(steps=10, queries=20, version=version, norm=norm, epsilon=epsilon)
     sample = Sample(inputs, target, torch.ones(len(target), dtype=torch.bool))
     values = metric.measure(model, model, sample, ThreatModel(radius=epsilon), seeded())
     assert values["before"] == values["after"]
@@ -54,6 +56,24 @@ def test_runs_for_few_and_many_classes(classes: int, version: Version) -> None:
     assert robust_accuracy(model, (1, 5, 5), 1e-5, version=version) == 21 / 24
     assert robust_accuracy(model, (1, 5, 5), 0.9, version=version) == 0
     assert 0 < robust_accuracy(model, (1, 5, 5), 0.03, version=version) < 21 / 24
+
+
+@pytest.mark.parametrize("version", ["reduced", "standard"])
+@pytest.mark.parametrize("classes", [2, 10])
+def test_in_l2_it_reaches_the_boundary_at_its_distance(classes: int, version: Version) -> None:
+    shape = (1, 5, 5)
+    model = Nearest(classes, shape)
+    inputs, target = points(model, shape)
+    # The boundary to class k is half way between the two prototypes: the distance to it is known.
+    logits, prototypes = model(inputs), model.prototypes
+    own, label = logits.gather(1, target[:, None]), prototypes[target]
+    apart = (label[:, None] - prototypes).norm(dim=2)
+    distances = ((own - logits) / (2 * apart)).scatter(1, target[:, None], float("inf")).amin(dim=1)
+    radius = distances.median().item()
+    found = robust_accuracy(model, shape, radius, version, "l2")
+    # The bounds of an input may keep it from the boundary, never bring it nearer.
+    assert (distances > radius).double().mean().item() <= found <= 21 / 24 - 0.2
+    assert robust_accuracy(model, shape, 1e-5, version, "l2") == 21 / 24
 
 
 @pytest.mark.parametrize("shape", [(9,), (4, 6), (3, 4, 4)])
@@ -142,6 +162,10 @@ def test_the_protocol_is_that_of_the_measurement() -> None:
     standard = AutoAttackRobustAccuracy(version="standard", epsilon=0.2, steps=5, queries=9, samples=20)
     text = "AutoAttack (standard), L-infinity radius 0.2, 5 steps, 9 queries, 20 inputs"
     assert standard.protocol(sample, threat) == text
+    l2 = AutoAttackRobustAccuracy(norm="l2")
+    radius = threat.in_l2(9).radius
+    assert l2.protocol(sample, threat) == f"AutoAttack (reduced), L2 radius {radius:g}, 100 steps, 30 inputs"
+    assert (l2.name, l2.describe().label) == ("l2_robust_accuracy", "L2 robust accuracy")
 
 
 @pytest.mark.parametrize("version", ["reduced", "standard"])

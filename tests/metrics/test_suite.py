@@ -33,7 +33,16 @@ FURTHER = {
 }  # fmt: skip
 """Those of `fast` that are left to the page."""
 FAST = COMPARISONS | FURTHER
-ATTACKS = {"attack_success_rate", "margin_attack_success_rate"}
+PGD = ("attack_success_rate", "pgd_accuracy", "robustness_negative_flip_rate")
+ATTACKS = {f"{prefix}{name}" for prefix in ("", "margin_") for name in PGD}
+CORRUPTED = {
+    "gaussian_noise_accuracy", "impulse_noise_accuracy", "gaussian_blur_accuracy", "contrast_accuracy",
+    "brightness_accuracy",
+}  # fmt: skip
+FULL = {
+    *(f"l2_margin_{name}" for name in PGD), "corruption_accuracy", *CORRUPTED, "inference_time", "inference_time_ratio",
+    "doubtful_label_rate",
+}  # fmt: skip
 
 
 def composed(name: str, *overrides: str) -> Suite:
@@ -47,17 +56,21 @@ def composed(name: str, *overrides: str) -> Suite:
         ("fast", FAST),
         ("all", FAST | ATTACKS),
         ("autoattack", FAST | ATTACKS | {"robust_accuracy"}),
+        ("full", FAST | ATTACKS | FULL),
     ],
 )
 def test_configurations_instantiate(name: str, names: set[str]) -> None:
     descriptions = composed(name).descriptions
     assert set(descriptions) == names
     better_high = {"accuracy", "repair_rate", "robust_accuracy", "positive_flip_rate", "backward_trust_compatibility",
-                   "backward_error_compatibility", "worst_group_accuracy", "repaired_inputs"}  # fmt: skip
+                   "backward_error_compatibility", "worst_group_accuracy", "repaired_inputs", "corruption_accuracy",
+                   "pgd_accuracy", "margin_pgd_accuracy", "l2_margin_pgd_accuracy", *CORRUPTED}  # fmt: skip
     assert {metric for metric, described in descriptions.items() if described.higher_is_better} == names & better_high
     undirected = {metric for metric, described in descriptions.items() if described.higher_is_better is None}
-    assert undirected == {"churn", "mcnemar_p"}
-    assert {metric for metric, described in descriptions.items() if not described.summary} == FURTHER
+    assert undirected == names & {"churn", "mcnemar_p", "doubtful_label_rate"}
+    shown = COMPARISONS | {"robust_accuracy", "corruption_accuracy"}
+    shown |= {metric for metric in names if metric.endswith("attack_success_rate")}
+    assert {metric for metric, described in descriptions.items() if described.summary} == names & shown
     assert all(described.meaning for described in descriptions.values())
 
 
@@ -69,6 +82,9 @@ def test_every_value_of_a_configuration_is_commented() -> None:
 
 def test_configured_values_are_the_defaults_of_the_code() -> None:
     suite = composed("autoattack")
+    further = composed("full")
+    for name in ("corruption_accuracy", "inference_time"):
+        assert vars(further.attacks[name]) == vars(type(further.attacks[name])())
     for configured in suite.attacks.values():
         built = type(configured)(loss=configured.loss) if isinstance(configured, AttackSuccess) else type(configured)()
         assert vars(configured) == vars(built)
@@ -80,6 +96,8 @@ def test_configured_values_are_the_defaults_of_the_code() -> None:
 def test_values_can_be_overridden() -> None:
     suite = composed("autoattack", "attacks.autoattack.version=standard", "attacks.attack_success_rate.steps=7")
     assert [vars(metric)["steps"] for metric in suite.attacks.values()] == [7, 7, 100]
+    l2 = composed("all", "attacks.attack_success_rate.norm=l2")
+    assert [vars(metric)["norm"] for metric in l2.attacks.values()] == ["l2", "l2"]
     assert vars(suite.attacks["autoattack"])["version"] == "standard"
 
 

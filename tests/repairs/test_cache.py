@@ -16,6 +16,7 @@ from study.methods.model_level.finetune import Finetune
 from study.problem.prediction import predict
 from study.repairs import cache
 from study.repairs.cache import load, repair_once, save
+from study.repairs.changes import LayerChange
 from study.repairs.run import RepairResult
 from study.storage.checksums import seal
 from study.storage.models import weights_hash
@@ -33,9 +34,11 @@ def a_repair() -> RepairResult:
         outcome="repaired",
         model=model,
         seconds=1 / 3,
+        cpu_seconds=2 / 3,
         changed=True,
         curves={"fitness": [(0, 0.1), (5, 1e-30)]},
         costs={"steps": 26.0, "weights_changed": 2 / 3},
+        layers=[LayerChange("net.layers.1", 10, 3, 1 / 3, 0.1)],
         code="fingerprint",
     )
 
@@ -51,6 +54,8 @@ def test_a_repair_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert not result.model.training
     told = [(r.outcome, r.reason, r.seconds, r.changed, r.curves, r.costs, r.code) for r in (result, repair)]
     assert told[0] == told[1] and result.code == "fingerprint"
+    assert result.cpu_seconds == repair.cpu_seconds
+    assert result.layers == repair.layers and isinstance(result.layers[0], LayerChange)
 
 
 @pytest.mark.parametrize("outcome", ["failure", "unadaptable", "corrupted"])

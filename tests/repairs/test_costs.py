@@ -12,6 +12,12 @@ def test_the_figures_of_a_repair_are_its_time_and_all_its_costs() -> None:
     assert measured.not_applicable == {}
 
 
+def test_cpu_time_stands_beside_the_clock_where_it_was_taken() -> None:
+    result = RepairResult(outcome="repaired", seconds=3.5, cpu_seconds=6.0)
+    assert described(result).values == {"time/repair": 3.5, "time/repair_cpu": 6.0}
+    assert list(described(result).descriptions) == ["time/repair", "time/repair_cpu"]
+
+
 @pytest.mark.parametrize("name", COSTS)
 def test_less_is_better_of_every_cost(name: str) -> None:
     # What was fitted is no cost: it may be remembered alone.

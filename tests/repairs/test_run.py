@@ -109,7 +109,29 @@ def test_a_repair_tells_its_costs() -> None:
     labels = problem.repair_set.labels[problem.failing]
     assert result.costs["repair_set_fixed"] == int((labels == labels[0]).sum()) / len(labels)
     assert result.costs["weights_changed"] == 1 / sum(p.numel() for p in problem.faulty.parameters())
+    assert result.costs["relative_change"] > 0 and result.costs["parameters_added"] == 0
+    assert sum(layer.changed for layer in result.layers) == 1
     assert 0 < result.seconds < 60
+    assert result.cpu_seconds is not None and 0 < result.cpu_seconds < 60
+
+
+class Busy(Acting):
+    """Sleeps, then works, for a third of a second each."""
+
+    def repair(self, problem: Problem) -> Repair:
+        time.sleep(0.3)
+        until = time.process_time() + 0.3
+        while time.process_time() < until:
+            pass
+        return Repaired(shifted(problem))
+        yield
+
+
+def test_cpu_time_is_that_of_the_repair_and_does_not_sleep() -> None:
+    result = run_repair(Busy(act=shifted), digits_problem(), HARDWARE)
+    assert result.cpu_seconds is not None
+    assert 0.3 <= result.cpu_seconds < result.seconds - 0.2
+    assert run_repair(Acting(act=raising(RepairFailed("no"))), digits_problem(), HARDWARE).cpu_seconds is not None
 
 
 def test_without_a_failing_input_nothing_is_done() -> None:

@@ -63,6 +63,8 @@ def test_headings_give_unit_and_direction() -> None:
 def test_what_a_masked_gradient_flatters_is_named() -> None:
     items = [Property("a", "ASR", maskable=True), Property("b", "margin ASR"), Property("c", "own", maskable=True)]
     assert formats.flattered(items) == "ASR and own"
+    assert formats.flattered([*items, Property("d", "third", maskable=True)]) == "ASR, own and third"
+    assert formats.flattered(items[1:2]) == ""
 
 
 def test_changes_of_rates_are_in_points_and_others_relative() -> None:

@@ -118,7 +118,7 @@ def test_a_number_carries_its_protocol(page: _Page) -> None:
 
 
 def test_the_legend_of_masking_names_what_is_flattered(text: str) -> None:
-    assert "so that ASR flatters the approach" in text
+    assert "which flatters ASR" in text
 
 
 def test_the_plot_has_a_named_mark_per_approach(page: _Page, text: str) -> None:

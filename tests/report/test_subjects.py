@@ -25,7 +25,7 @@ FOLDERS = ("cats", "more/cats", "dogs")
 LINES: tuple[tuple[str, ...], ...] = (
     *((*FINETUNE, f"faulty.epochs={epochs}", f"seed={seed}") for epochs in (1, 2) for seed in (0, 1, 2)),
     *((*ARACHNE, "faulty.epochs=1", f"method.population={size}", "seed=0") for size in (8, 12)),
-    (*FINETUNE, "faulty.epochs=1", "safeguard=soft_vote", "seed=0"),
+    (*FINETUNE, "faulty.epochs=1", "safeguard=soft_voting", "seed=0"),
     *((*FINETUNE, "dataset=image_folder", "architecture=mlp", f"dataset.root=HOME/{folder}") for folder in FOLDERS),
 )
 
@@ -74,7 +74,7 @@ def test_faulty_models_of_other_recipes_are_other_subjects(subjects: dict[str, S
 def test_every_setting_of_a_sweep_keeps_its_row(subjects: dict[str, Subject]) -> None:
     assert list(_rows(subjects["digits / mlp, faulty.epochs=1"])) == [
         "finetune epochs=1",
-        "finetune epochs=1 + soft_vote",
+        "finetune epochs=1 + soft_voting",
         "arachne generations=2 population=8",
         "arachne generations=2 population=12",
     ]

@@ -35,7 +35,7 @@ def test_numbers_are_plain(lines: Lines) -> None:
 
 def test_subject_and_settings_have_columns_of_their_own(frame: pd.DataFrame) -> None:
     runs = frame[frame["method"] == "arachne"]
-    runs = runs.assign(approach="arachne population=7 + soft_vote nfr_max=0.1", safeguard="soft_vote")
+    runs = runs.assign(approach="arachne population=7 + soft_voting nfr_max=0.1", safeguard="soft_voting")
     text = table.csv(compare(*newest(runs)))
     line = list(csv.DictReader(io.StringIO(text)))[1]
     assert (line["subject"], line["settings"]) == ("mnist / lenet5", "population=7 nfr_max=0.1")

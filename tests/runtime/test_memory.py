@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import sys
@@ -86,3 +87,12 @@ def test_what_a_ring_of_objects_holds_goes_back_to_the_system() -> None:
     assert resident() - before > 60
     release()
     assert resident() - before < 8
+
+
+def test_what_was_there_before_the_first_job_ended_is_looked_through_once() -> None:
+    release()
+    frozen = gc.get_freeze_count()
+    held = Ring()
+    release()
+    assert gc.get_freeze_count() == frozen > 10_000
+    assert any(found is held for found in gc.get_objects())

@@ -2,7 +2,8 @@
 
 import torch
 
-from study.tracking.tables import class_table, pair_table
+from study.repairs.changes import LayerChange
+from study.tracking.tables import class_table, layer_table, pair_table
 
 TARGET = torch.tensor([0, 0, 0, 1, 1, 1, 1])
 BEFORE = torch.tensor([0, 1, 2, 0, 0, 1, 1])
@@ -30,3 +31,12 @@ def test_a_line_per_kind_of_error_the_most_frequent_first():
 
 def test_without_errors_there_is_the_heading_alone():
     assert pair_table(TARGET, AFTER, TARGET, NAMES).count("\n") == 1
+
+
+def test_a_line_per_layer():
+    layers = [LayerChange("net.1", 8, 2, 4.0, 1.0), LayerChange("net.2", 3, 0, 0.0, 0.0)]
+    assert layer_table(layers).splitlines() == [
+        "layer,weights,changed,distance,relative_distance",
+        "net.1,8,0.25,1.0,0.25",
+        "net.2,3,0.0,0.0,",
+    ]

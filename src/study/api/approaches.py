@@ -31,7 +31,7 @@ def approach(method: str | Approach, **hyperparameters: Any) -> Approach:
 
 
 def safeguard(name: str | Safeguard) -> Safeguard:
-    """A safeguard of conf/safeguard (`none`, `soft_vote`, `unanimous`)."""
+    """A safeguard of conf/safeguard (`none`, `interpolation`, `soft_voting`); a `Safeguard` as it is."""
     return name if isinstance(name, Safeguard) else _made("safeguard", name, Safeguard, {})  # type: ignore[type-abstract]
 
 

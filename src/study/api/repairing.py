@@ -34,6 +34,7 @@ from study.runtime.fit import Curve
 from study.runtime.hardware import Hardware
 from study.runtime.progress import Wanted, shown
 from study.safeguards.base import Safeguard
+from study.safeguards.guarding import guarded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +91,7 @@ def repair(
             and a `test` split that the model was not trained on.
         method: name of an approach as on the command line (`arachne`, `full/joint`), or an `Approach`.
         seed: of all that is random.
-        safeguard: `none`, `soft_vote` or `unanimous`.
+        safeguard: `none`, or a name of conf/safeguard (`interpolation`, `soft_voting`), or a `Safeguard`.
         metric: `fast`; `all`: robustness as well, which needs `study.Data(epsilon=...)`; `autoattack`.
         device: `cpu` or `gpu`.
         progress: True, False, or auto: a bar on a terminal and in a notebook.
@@ -195,7 +196,7 @@ def _repaired(
         return RepairResult(outcome="unadaptable", reason=str(reason)), None
     problem = subject.problem
     result = run_repair(approach, problem, hardware)
-    return result, None if result.model is None else safeguard.guard(problem, result.model.to(problem.device).eval())
+    return guarded(safeguard, problem, result)
 
 
 def _hardware(device: str, progress: Wanted) -> Hardware:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 import study.config.home  # noqa: F401 (in a launcher's worker too Hydra needs what it registers)
 from study.cli.logbook import CRASHED, NOT_RECORDED, SKIPPED, Logbook
 from study.cli.lost import is_stop
+from study.config.names import Names
 from study.errors import NotRecorded, UsageError
 from study.runtime.parent import end_as_worker
 from study.storage.paths import home
@@ -41,6 +42,8 @@ def launch(config: DictConfig) -> str:
         outcome = _of_many(config, hydra)
         _make_room()
         return outcome
+    if _is_finished(config, hydra):
+        return _skip(config, hydra)
     about = _about(config, hydra, time.time())
     try:
         return _run(config, hydra, about)
@@ -65,11 +68,15 @@ def _of_many(config: DictConfig, hydra: Any) -> str:
     logbook, number = Logbook(Path(hydra.sweep.dir)), int(hydra.job.num)
     if config.fail_fast and any(entry.outcome == CRASHED for entry in logbook.entries()):
         return "not run"
-    about = _about(config, hydra, time.time())
-    entry = logbook.start(number, about.run_name)
-    log.info("%s: %s", logbook.place(number), about.run_name)
+    started, name = time.time(), _names(config, hydra).run
+    entry = logbook.start(number, name)
+    log.info("%s: %s", logbook.place(number), name)
     if _shares_terminal(hydra):
         _label(f"job {number + 1}")
+    if _is_finished(config, hydra):
+        logbook.end(entry, _skip(config, hydra))
+        return SKIPPED
+    about = _about(config, hydra, started)
     try:
         outcome = _run(config, hydra, about)
     except NotRecorded as refusal:
@@ -87,6 +94,22 @@ def _of_many(config: DictConfig, hydra: Any) -> str:
         return CRASHED
     logbook.end(entry, outcome)
     return outcome
+
+
+def _is_finished(config: DictConfig, hydra: Any) -> bool:
+    """Whether a job is finished, as far as that is known without importing what it would run with."""
+    from study.config import known
+
+    return known.finished(config, hydra)
+
+
+def _skip(config: DictConfig, hydra: Any) -> str:
+    from study.tracking.ledger import ALREADY
+    from study.tracking.unfinished import not_run
+
+    log.info("%s: %s", _names(config, hydra).run, ALREADY)
+    not_run(Path(hydra.runtime.output_dir))
+    return SKIPPED
 
 
 def _run(config: DictConfig, hydra: Any, about: About) -> str:
@@ -114,6 +137,8 @@ def _leave_nothing(folder: Path) -> None:
 
 def _make_room() -> None:
     """Before the next job in this process, and outside all that the last one called: nothing refers to its data now."""
+    if "torch" not in sys.modules:
+        return  # no job has run here
     from study.runtime.memory import release
 
     release()
@@ -153,11 +178,10 @@ def record_crash(config: DictConfig, about: About, folder: Path, error: Exceptio
 
 def _about(config: DictConfig, hydra: Any, started: float) -> About:
     """What the run of this job is about, as its configuration says."""
-    from study.config.names import Names
     from study.tracking.about import About
 
     values: Any = OmegaConf.to_container(config, resolve=True)
-    names = Names.of(config, dict(hydra.runtime.choices), list(hydra.overrides.task))
+    names = _names(config, hydra)
     return About(
         experiment=values["tracking"]["experiment"],
         run_name=names.run,
@@ -166,3 +190,7 @@ def _about(config: DictConfig, hydra: Any, started: float) -> About:
         sweep="" if hydra.mode.name != "MULTIRUN" else Path(hydra.sweep.dir).relative_to(home()).as_posix(),
         started=started,
     )
+
+
+def _names(config: DictConfig, hydra: Any) -> Names:
+    return Names.of(config, dict(hydra.runtime.choices), list(hydra.overrides.task))

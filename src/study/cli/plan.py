@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from study.config import known
 from study.config.compose import Composed
 from study.config.values import check_values
 
@@ -17,11 +18,20 @@ def check(jobs: Sequence[Composed]) -> list[Job]:
 
     What needs no torch is checked first, in all jobs: importing torch and Lightning takes seconds.
     """
+    if not jobs:
+        return []
     for job in jobs:
         check_values(job)
-    from study.config.job import prepare
+    from study.config.job import prepare_all
 
-    return [prepare(job.config, job.hydra, job.overrides) for job in jobs]
+    return prepare_all(jobs)
+
+
+def unfinished(jobs: Sequence[Composed]) -> list[Composed]:
+    """The jobs that are not known to be finished, after what needs no torch has been checked in all of them."""
+    for job in jobs:
+        check_values(job)
+    return [job for job in jobs if not known.finished(job.config, job.hydra)]
 
 
 def show(jobs: Sequence[Job]) -> None:

@@ -10,6 +10,7 @@ import re
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,7 +27,9 @@ from study.config import own as own_files
 from study.config.complaints import KINDS
 from study.config.experiments import brings_method
 from study.config.home import check_home
+from study.config.loader import Loader
 from study.config.overrides import ADDED, KEYS, Offer, check, parse, unknown_key
+from study.config.settings import resolved
 from study.config.sweeps import BASIC, every_job, sample_jobs, sweeper_of
 from study.errors import UsageError, nearest
 from study.storage.paths import home
@@ -54,10 +57,15 @@ class Composed:
     hydra: DictConfig
     overrides: list[str]
 
-    @property
+    @cached_property
     def choices(self) -> dict[str, str]:
         """The chosen option of each group."""
         return dict(self.hydra.runtime.choices)
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """The configuration as plain values, see `settings.resolved`."""
+        return resolved(self.config)
 
 
 def with_plus(argv: Sequence[str]) -> list[str]:
@@ -118,6 +126,7 @@ def composed(arguments: Namespace, conf: Path) -> list[Composed]:
     if own is not None and not own.is_dir():
         raise UsageError(f"--config-dir {arguments.config_dir}: there is no such folder")
     home()
+    Loader.forget()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base=VERSION_BASE, job_name="study"):
         loader = GlobalHydra.instance().config_loader()

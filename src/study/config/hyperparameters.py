@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,7 @@ def check(method: str, values: Mapping[str, Any]) -> None:
     Raises:
         UsageError: A value is of another kind than the one in the option's file.
     """
-    found = option("method", method.removeprefix("full/"))
-    usual: Any = {} if found is None else OmegaConf.to_container(found)
+    usual = _usual(method.removeprefix("full/"))
     target = str(values.get("_target_"))
     if usual.get("_target_") != target:
         return
@@ -38,6 +38,13 @@ def check(method: str, values: Mapping[str, Any]) -> None:
         right = right_kind(usual.get(name), value)
         if right is not None and not _takes_text(target, name):
             raise UsageError(f"method.{name}={shown(value)}: should be {right}")
+
+
+@cache
+def _usual(method: str) -> Any:
+    """The settings in the option's file, read once for all jobs of a sweep."""
+    found = option("method", method)
+    return {} if found is None else OmegaConf.to_container(found)
 
 
 def right_kind(usual: Any, value: Any) -> str | None:

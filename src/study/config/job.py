@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from study.config.compose import Composed
 from study.config.instantiate import blueprint_from, made, make_classifier, resolved_architecture
+from study.config.machine import shared_out
 from study.config.names import Names
 from study.config.settings import Settings, resolved, settings_of
 from study.config.trust import check_homes, check_names
@@ -30,6 +32,7 @@ from study.runtime.hardware import Hardware
 from study.safeguards.base import Safeguard
 from study.storage.blueprint import outside_names
 from study.storage.checksums import digest_of
+from study.storage.files import key_of
 from study.tracking.store import Store
 
 
@@ -82,6 +85,12 @@ class Job:
         return digest_of(Path(self.recipe.checkpoint)) if self.recipe.checkpoint else ""
 
     @property
+    def files(self) -> list[Path] | None:
+        """What the content of the data and the weights lies in, None where that is unknown."""
+        checkpoint = [Path(self.recipe.checkpoint)] if self.recipe.checkpoint else []
+        return None if self.data.places is None else [*self.data.places, *checkpoint]
+
+    @property
     def level(self) -> str:
         """Level of the approach, `none` without one."""
         return "none" if self.approach is None else self.approach.level
@@ -110,7 +119,7 @@ def prepare(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Job:
     settings = settings_of(values)
     check_names(values, hydra)  # again: a launcher's process, and a search, may come to other values
     check_homes(values, hydra)
-    hardware = _hardware(made(values, "trainer", Hardware), hydra.launcher)
+    hardware = shared_out(made(values, "trainer", Hardware), hydra.launcher)
     data = made(values, "dataset", DataModule)  # type: ignore[type-abstract]
     data.adopt(values["architecture"])
     data.check()
@@ -130,6 +139,39 @@ def prepare(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Job:
     )
     _check(job)
     return job
+
+
+def prepare_all(jobs: Iterable[Composed]) -> list[Job]:
+    """Prepare every job; what is built for one serves those that differ from it in their seeds alone."""
+    built: dict[str, Job] = {}
+    prepared = []
+    for job in jobs:
+        alike = key_of([_without_seeds(job.values), job.choices, OmegaConf.to_container(job.hydra.launcher)])
+        if alike in built:
+            prepared.append(_reseeded(built[alike], job))
+        else:
+            prepared.append(prepare(job.config, job.hydra, job.overrides))
+            built[alike] = prepared[-1]
+    return prepared
+
+
+def _without_seeds(values: Mapping[str, Any]) -> dict[str, Any]:
+    subject = {name: value for name, value in values["subject"].items() if name != "seed"}
+    return {name: value for name, value in values.items() if name != "seed"} | {"subject": subject}
+
+
+def _reseeded(job: Job, composed: Composed) -> Job:
+    """A prepared job under the seeds of another one, which has the same values otherwise."""
+    other = dataclasses.replace(
+        job,
+        config=composed.values,
+        overrides=composed.overrides,
+        settings=settings_of(composed.values),
+        names=Names.of(composed.config, composed.choices, composed.overrides),
+        data=copy.copy(job.data),
+    )
+    vars(other).update(task=job.task)  # it knows no seed
+    return other
 
 
 def _check(job: Job) -> None:
@@ -164,15 +206,3 @@ def _check_shapes(names: Names, task: TaskSpec, num_classes: Any) -> None:
             f"architecture={names.architecture} gives {'x'.join(map(str, logits.shape[1:]))} outputs per input; "
             f"dataset={names.dataset_option} has {task.num_classes} classes"
         )
-
-
-def _hardware(hardware: Hardware, launcher: Mapping[str, Any]) -> Hardware:
-    """Resolve `threads: auto`: the cores, shared out between the jobs that a launcher runs at the same time."""
-    if hardware.threads != "auto":
-        return hardware
-    threads = len(os.sched_getaffinity(0))
-    if per_task := launcher.get("cpus_per_task"):
-        threads = int(per_task)
-    elif parallel := launcher.get("n_jobs"):
-        threads = max(1, threads // (int(parallel) if int(parallel) > 0 else threads))
-    return dataclasses.replace(hardware, threads=threads)

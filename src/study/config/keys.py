@@ -13,6 +13,7 @@ import torch
 
 from study.config.job import Job
 from study.config.names import PLACES
+from study.metrics.base import descriptions_of
 from study.problem import faulty
 from study.repairs.approach import Approach
 from study.storage import paths
@@ -106,21 +107,22 @@ def _data_of(job: Job) -> list[object]:
 def _measures_of(job: Job) -> dict[str, str]:
     """How each metric measures, by the name it reports under; the size of its batches is no part of it."""
     metric: dict[str, dict[str, dict[str, object]]] = job.config["metric"]
-    found = {}
+    found: dict[str, str] = {}
     for group, built in (("comparisons", job.suite.comparisons), ("attacks", job.suite.attacks)):
         for entry, item in built.items():
             settings = {name: value for name, value in metric[group][entry].items() if name != "batch_size"}
-            found[item.name] = key_of(settings)[:8]
+            found |= dict.fromkeys(descriptions_of(item), key_of(settings)[:8])
     return found
 
 
 def _code_of(approach: Approach | None) -> str:
     """Fingerprint of this package's code that a repair depends on, and of the file of a user's own approach."""
     own = None if approach is None else inspect.getsourcefile(type(approach))
-    return key_of([*_package(), *([Path(own).read_text()] if own and not Path(own).is_relative_to(PACKAGE) else [])])
+    return _code(own if own and not Path(own).is_relative_to(PACKAGE) else None)
 
 
 @cache
-def _package() -> list[str]:
-    """The code of the package, read once: a sweep asks for it at each job."""
-    return [file.read_text() for name in CODE for file in sorted(PACKAGE.glob(f"{name}/**/*.py"))]
+def _code(own: str | None) -> str:
+    """The same, of the code that runs: read once, as a sweep asks for it at each job."""
+    package = [file.read_text() for name in CODE for file in sorted(PACKAGE.glob(f"{name}/**/*.py"))]
+    return key_of([*package, *([Path(own).read_text()] if own else [])])

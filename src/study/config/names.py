@@ -27,7 +27,7 @@ class Names:
 
     dataset: what the user calls it; dataset_option: the chosen option (a folder of pictures is `pictures`, the option
     `image_folder`); subject_seed: of the split and the faulty model, None where it follows `seed`; approach: the method
-    and the safeguard with the settings that the command line changes (`arachne population=50 + soft_vote`); subject:
+    and the safeguard with the settings that the command line changes (`arachne population=50 + soft_voting`); subject:
     likewise data set, architecture and checkpoint (`digits / mlp, faulty.epochs=2`).
     """
 

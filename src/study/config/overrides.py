@@ -93,8 +93,9 @@ def unknown_key(path: str, siblings: Iterable[str]) -> UsageError:
 
 
 def _options(loader: ConfigLoader, group: str, own: Path | None) -> list[str]:
-    names = {name for name in loader.get_group_options(group) if name != "full"}
+    names = set(loader.get_group_options(group))
     if group == "method":
+        names -= {"full"}  # a folder
         names |= {f"full/{name}" for name in loader.get_group_options("method/full")}
     if own is not None:
         names |= {path.relative_to(own / group).with_suffix("").as_posix() for path in (own / group).rglob("*.yaml")}

@@ -12,7 +12,7 @@ from study.config import hyperparameters
 from study.config.complaints import sentences
 from study.config.compose import Composed
 from study.config.overrides import GROUPS, KEYS
-from study.config.settings import resolved, settings_of
+from study.config.settings import settings_of
 from study.config.trust import check_names
 from study.errors import UsageError
 from study.problem.recipe import Recipe
@@ -28,24 +28,24 @@ def check_values(job: Composed) -> None:
     for key in KEYS:
         if key not in job.config and key != "method":
             raise UsageError(f"{key}: is missing; {key}={'NAME' if key in GROUPS else 'VALUE'} puts it there")
-    values = resolved(job.config)
+    values = job.values
     for group in GROUPS:
         if group in job.choices and not (isinstance(values.get(group), dict) and "_target_" in values[group]):
             raise UsageError(f"{group}={job.choices[group]}: sets no {group}._target_, the class that it makes")
     settings_of(values)
     check_names(values, job.hydra)
-    _built(values, "trainer", Hardware)
-    recipe = _built(values, "faulty", Recipe)
+    built(values, "trainer", Hardware)
+    recipe = built(values, "faulty", Recipe)
     if recipe is not None and recipe.checkpoint is not None and not Path(recipe.checkpoint).is_file():
         raise UsageError(f"faulty.checkpoint={recipe.checkpoint}: there is no such file")
     if method := values.get("method"):
         hyperparameters.check(job.choices.get("method", ""), method)
-    store = _built(values, "tracking", Store)
+    store = built(values, "tracking", Store)
     if store is not None:
         store.check()
 
 
-def _built(values: Mapping[str, Any], group: str, kind: Any) -> Any:
+def built(values: Mapping[str, Any], group: str, kind: Any) -> Any:
     """What a group makes, None where its `_target_` is not `kind` but a class of the user's own."""
     node = dict(values[group])
     if node.pop("_target_", None) != f"{kind.__module__}.{kind.__qualname__}":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -44,14 +46,24 @@ class Digits(DataModule):
     def random_splits(self) -> bool:
         return True
 
+    @property
+    def places(self) -> list[Path]:
+        return []
+
     def check(self) -> None:
         """Nothing can be missing: the data is a part of scikit-learn."""
 
     def read(self) -> Source:
-        data = load_digits()
-        images = torch.from_numpy(data.images).to(torch.uint8).unsqueeze(1)
-        return Pixels(images, torch.from_numpy(data.target).long(), white=16)
+        return _pixels()
 
     def divide(self, source: Source, generator: torch.Generator) -> dict[str, Tensor]:
         order = torch.randperm(len(source.labels), generator=generator)
         return dict(zip(SPLITS, order.split(SIZES), strict=True))
+
+
+@cache
+def _pixels() -> Pixels:
+    """Kept, as every job of a sweep asks for it."""
+    data = load_digits()
+    images = torch.from_numpy(data.images).to(torch.uint8).unsqueeze(1)
+    return Pixels(images, torch.from_numpy(data.target).long(), white=16)

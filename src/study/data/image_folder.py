@@ -108,6 +108,10 @@ class ImageFolder(DataModule):
         return self.layout.classes
 
     @property
+    def places(self) -> list[Path]:
+        return [self.folder]
+
+    @property
     def random_splits(self) -> bool:
         """Whether the test split is a part of the train folder."""
         return drawn_from_train(self.layout.parts)

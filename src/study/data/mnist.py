@@ -57,6 +57,11 @@ class MNIST(DataModule):
     def class_names(self) -> list[str]:
         return [str(digit) for digit in range(10)]
 
+    @property
+    def places(self) -> list[Path]:
+        names = [f"{name}{suffix}" for name in IMAGES + LABELS for suffix in ("", ".gz")]
+        return [folder / name for folder in self._folders for name in names]
+
     def check(self) -> None:
         """Raise UsageError unless the four files are there or may be downloaded."""
         if self._found() is None and not self.download:
@@ -102,12 +107,15 @@ class MNIST(DataModule):
             "test": outside[test // 2 :],
         }
 
+    @property
+    def _folders(self) -> list[Path]:
+        """Where the files may be, in the order in which they are looked for."""
+        folders = [self.folder / self.archive.__name__ / "raw", self.folder / "raw", self.folder]
+        return folders if self.installed is None or self.root is not None else [*folders, self.installed]
+
     def _found(self) -> Path | None:
         """The first folder that holds all four files."""
-        places = [self.folder / self.archive.__name__ / "raw", self.folder / "raw", self.folder]
-        if self.installed is not None and self.root is None:
-            places.append(self.installed)
-        return next((place for place in places if all(find_idx(place, name) for name in IMAGES + LABELS)), None)
+        return next((place for place in self._folders if all(find_idx(place, name) for name in IMAGES + LABELS)), None)
 
     def _lack(self) -> str:
         if not self.folder.is_dir():

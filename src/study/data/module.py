@@ -127,6 +127,14 @@ class DataModule(pl.LightningDataModule, ABC):
         """The folder where the data is looked for."""
         return data_root() if self.root is None else Path(self.root).expanduser().absolute()
 
+    @property
+    def places(self) -> list[Path] | None:
+        """The files, or folders of them, whose content determines the items, there or not; None where that is unknown.
+
+        Known from the start.
+        """
+        return None
+
     def load(self, seed: int) -> None:
         """Fill `splits`, `indices`, `fingerprint` and `split_hash`; raises UsageError if the data cannot be used."""
         self.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -32,6 +33,9 @@ class Parted(DataModule):
         "augmentation": "none",
     }
 
+    file: str | None = None
+    """File or folder that the items come from, None where they come from elsewhere."""
+
     def __init__(self, *, limit: int | None, epsilon: float | None, mean: Scale, std: Scale) -> None:
         super().__init__(root=None, limit=limit, epsilon=epsilon)
         self.scale: tuple[Scale, Scale] = (mean, std)
@@ -45,6 +49,10 @@ class Parted(DataModule):
     def where(self) -> str:
         """The setting or argument that names the data, for a refusal."""
         return f"dataset={self.name}"
+
+    @property
+    def places(self) -> list[Path] | None:
+        return None if self.file is None else [Path(self.file)]
 
     @property
     def class_names(self) -> list[str]:

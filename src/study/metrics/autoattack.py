@@ -1,16 +1,16 @@
 """AutoAttack's robust accuracy; the one file that knows pyautoattack."""
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from pydantic import ConfigDict, Field, validate_call
 from torch import Tensor, nn
 
-from study.data.threat import ThreatModel
+from study.data.threat import Norm, ThreatModel
 from study.errors import NotApplicable, UsageError
 from study.metrics.description import Description
-from study.metrics.robustness import frozen, limits
+from study.metrics.robustness import NORMS, frozen, limits
 from study.metrics.sampling import Sample, draw_sample
 from study.runtime.progress import Progress
 
@@ -65,21 +65,20 @@ class UnitImages(nn.Module):
 
 
 class AutoAttackRobustAccuracy:
-    """Of a sample of all inputs, the share that stays right under AutoAttack in the L-infinity ball.
+    """Of a sample of all inputs, the share that stays right under AutoAttack.
 
     Source: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
     Attacks", ICML 2020. Both models are attacked on the same sample with the same seed.
 
     Args:
         version: the attacks, see `attack_sequence`.
-        epsilon: radius in units of the inputs; None: the threat model's.
+        norm: of the ball; with `l2` the metric reports as `l2_robust_accuracy`.
+        epsilon: radius in units of the inputs; None: see `limits`.
         samples: inputs attacked at most.
         batch_size: inputs attacked at a time.
         steps: iterations of APGD and FAB.
         queries: queries of Square.
     """
-
-    name: ClassVar[str] = "robust_accuracy"
 
     # A plain class: OmegaConf takes instances of dataclasses in a configuration apart.
     @validate_call(config=ConfigDict(allow_inf_nan=False))
@@ -87,6 +86,7 @@ class AutoAttackRobustAccuracy:
         self,
         *,
         version: Literal["reduced", "standard"] = "reduced",
+        norm: Norm = "linf",
         epsilon: Annotated[float, Field(gt=0)] | None = None,
         samples: Annotated[int, Field(ge=1)] = 500,
         batch_size: Annotated[int, Field(ge=1)] = 250,
@@ -96,16 +96,22 @@ class AutoAttackRobustAccuracy:
         if find_spec("pyautoattack") is None:
             raise UsageError("metric=autoattack takes a package more: pip install 'repair-study[autoattack]'")
         self.version = version
+        self.norm: Norm = norm
         self.epsilon = epsilon
         self.samples = samples
         self.batch_size = batch_size
         self.steps = steps
         self.queries = queries
 
+    @property
+    def name(self) -> str:
+        """Says the norm; L-infinity is the usual one."""
+        return "l2_robust_accuracy" if self.norm == "l2" else "robust_accuracy"
+
     def describe(self) -> Description:
         """See `ModelMetric.describe`."""
         return Description(
-            label="robust accuracy",
+            label=self.name.replace("_", " ").replace("l2", "L2"),
             unit="rate",
             higher_is_better=True,
             meaning="share of test inputs that stay right under AutoAttack",
@@ -113,10 +119,11 @@ class AutoAttackRobustAccuracy:
 
     def protocol(self, sample: Sample, threat: ThreatModel | None) -> str:
         """See `ModelMetric.protocol`."""
-        radius = limits(threat, self.epsilon, sample.inputs).radius
+        limit = limits(threat, self.epsilon, sample.inputs, self.norm)
+        ball = f"{NORMS[limit.norm]} radius {limit.radius:g}"
         count = min(self.samples, len(sample.target))
         queries = f", {self.queries} queries" if self.version == "standard" else ""
-        return f"AutoAttack ({self.version}), L-infinity radius {radius:g}, {self.steps} steps{queries}, {count} inputs"
+        return f"AutoAttack ({self.version}), {ball}, {self.steps} steps{queries}, {count} inputs"
 
     def measure(
         self,
@@ -127,7 +134,7 @@ class AutoAttackRobustAccuracy:
         generator: torch.Generator,
     ) -> dict[str, float]:
         """The robust accuracy "before" and "after". See `ModelMetric.measure`."""
-        threat = limits(threat, self.epsilon, sample.inputs)
+        threat = limits(threat, self.epsilon, sample.inputs, self.norm)
         if threat.columns is not None:
             raise NotApplicable("AutoAttack moves every value of an input, and only some columns may move")
         everything = torch.arange(len(sample.target), device=sample.target.device)
@@ -189,7 +196,8 @@ class AutoAttackRobustAccuracy:
         from pyautoattack import AutoAttack
 
         attacks: list[Any] = attack_sequence(self.version, classes)
-        suite = AutoAttack(model, eps=radius, version="custom", attacks=attacks, device=device, seed=seed)
+        norm = {"linf": "Linf", "l2": "L2"}[self.norm]
+        suite = AutoAttack(model, norm=norm, eps=radius, version="custom", attacks=attacks, device=device, seed=seed)
         # "custom" keeps five restarts and asks for nine target classes whatever the number of classes.
         suite.apgd.n_restarts = suite.fab.n_restarts = 1
         suite.apgd_targeted.n_target_classes = suite.fab.n_target_classes = min(MAX_TARGETS, classes - 1)

@@ -1,7 +1,8 @@
-"""The two contracts of a metric: `Comparison` reads the logits of both models, `ModelMetric` runs the models."""
+"""The contracts of a metric: `Comparison` reads the logits of both models, the two others run the models."""
 
 from abc import abstractmethod
-from typing import ClassVar, Protocol
+from collections.abc import Mapping
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torchmetrics import Metric
 
 from study.data.threat import ThreatModel
 from study.metrics.description import Description, Role, Unit
+from study.metrics.measured import Measured
 from study.metrics.sampling import Sample
 
 
@@ -131,3 +133,28 @@ class ModelMetric(Protocol):
             NotApplicable: the metric is not defined for such inputs.
         """
         ...
+
+
+@runtime_checkable
+class ModelMetrics(Protocol):
+    """Several properties out of one costly run of the models, by the name that each reports under."""
+
+    def descriptions(self) -> Mapping[str, Description]:
+        """What each says about itself, without its protocol."""
+        ...
+
+    def measured(
+        self,
+        before: nn.Module,
+        after: nn.Module,
+        sample: Sample,
+        threat: ThreatModel | None,
+        generator: torch.Generator,
+    ) -> Measured:
+        """All of them, with their protocols; the arguments and errors are those of `ModelMetric.measure`."""
+        ...
+
+
+def descriptions_of(metric: Comparison | ModelMetric | ModelMetrics) -> Mapping[str, Description]:
+    """What a metric says about each property that it measures, by the name that it reports under."""
+    return metric.descriptions() if isinstance(metric, ModelMetrics) else {metric.name: metric.describe()}

@@ -1,4 +1,4 @@
-"""Projected gradient descent in the L-infinity ball, batched, dropping an input as soon as it is fooled."""
+"""Projected gradient descent in the L-infinity or L2 ball, batched, dropping an input as soon as it is fooled."""
 
 import math
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, validate_call
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from study.data.threat import ThreatModel
+from study.data.threat import Norm, ThreatModel
 from study.errors import NotApplicable
 from study.runtime.progress import Progress
 
@@ -29,8 +29,14 @@ def frozen(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def limits(threat: ThreatModel | None, radius: float | None, inputs: Tensor) -> ThreatModel:
-    """What an attack with a `radius` of its own (None: the threat model's) may do to the inputs.
+NORMS = {"linf": "L-infinity", "l2": "L2"}
+"""As a protocol names them."""
+
+
+def limits(threat: ThreatModel | None, radius: float | None, inputs: Tensor, norm: Norm = "linf") -> ThreatModel:
+    """What an attack with a `radius` of its own may do to the inputs [N, ...].
+
+    Without one it is the threat model's; in L2 that of the ball with the same volume.
 
     Raises:
         NotApplicable: there is no threat model, or the inputs are integers.
@@ -39,7 +45,9 @@ def limits(threat: ThreatModel | None, radius: float | None, inputs: Tensor) -> 
         raise NotApplicable("the inputs are integers (tokens), along which there is no gradient")
     if threat is None:
         raise NotApplicable("the data set has no threat model: it states no radius of attacks")
-    return threat if radius is None else replace(threat, radius=radius)
+    if radius is not None:
+        return replace(threat, radius=radius, norm=norm)
+    return threat if threat.norm == norm or not len(inputs) else threat.in_l2(inputs[0].numel())
 
 
 def margin_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -71,15 +79,16 @@ def cross_entropy_loss(logits: Tensor, target: Tensor) -> Tensor:
 LOSSES = {"cross_entropy": cross_entropy_loss, "margin": margin_loss}
 
 
-class LinfPGD:
-    """L-infinity PGD with a random start.
+class PGD:
+    """PGD with a random start, uniform in the ball; in L2 a step goes along the gradient, in L-infinity along its sign.
 
     Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, section 2.1.
-    The steps and the step size are foolbox's defaults.
+    The steps and the step size are foolbox's defaults for L-infinity.
 
     Args:
         loss: what the attack climbs.
-        epsilon: radius in units of the inputs; None: the threat model's.
+        norm: of the ball.
+        epsilon: radius in units of the inputs; None: see `limits`.
         steps: gradient steps.
         relative_step: step size as a share of the radius.
         samples: how many inputs a metric that uses this attack draws at most.
@@ -92,6 +101,7 @@ class LinfPGD:
         self,
         *,
         loss: Literal["cross_entropy", "margin"] = "cross_entropy",
+        norm: Norm = "linf",
         epsilon: Annotated[float, Field(gt=0)] | None = None,
         steps: Annotated[int, Field(ge=1)] = 40,
         relative_step: Annotated[float, Field(gt=0)] = 0.01 / 0.3,
@@ -99,6 +109,7 @@ class LinfPGD:
         batch_size: Annotated[int, Field(ge=1)] = 250,
     ) -> None:
         self.loss = loss
+        self.norm: Norm = norm
         self.epsilon = epsilon
         self.steps = steps
         self.relative_step = relative_step
@@ -130,8 +141,10 @@ class LinfPGD:
         Raises:
             NotApplicable: there is no threat model, or the inputs are integers.
         """
-        threat = limits(threat, self.epsilon, inputs)
+        threat = limits(threat, self.epsilon, inputs, self.norm)
         fooled = torch.ones(len(inputs), dtype=torch.bool, device=inputs.device)
+        if len(inputs) == 0:
+            return fooled  # torch would split them into one empty batch
         progress = progress or Progress("attack")
         with frozen(model), torch.enable_grad():
             for batch in torch.arange(len(inputs), device=inputs.device).split(self.batch_size):
@@ -154,9 +167,8 @@ class LinfPGD:
     ) -> Tensor:
         """Indices into the batch of the inputs that no iterate fools."""
         lower, upper = threat.ball(inputs)
-        # Drawn on the CPU, for the whole batch at once: the starts depend neither on the device nor on the model.
-        start = torch.rand(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs.device)
-        iterate = (inputs + threat.radius * (2 * start - 1)).clamp(lower, upper)
+        moves = lower < upper
+        iterate = (inputs + _start(threat, moves, generator, inputs.dtype)).clamp(lower, upper)
         alive = torch.arange(len(inputs), device=inputs.device)
         for step in range(self.steps):
             if len(alive) == 0:
@@ -167,8 +179,49 @@ class LinfPGD:
             (gradient,) = torch.autograd.grad(LOSSES[self.loss](logits, labels), iterate)
             right = logits.argmax(dim=1) == labels
             alive, labels, lower, upper = alive[right], labels[right], lower[right], upper[right]
-            change = self.relative_step * threat.radius * gradient[right].sign()
-            iterate = (iterate.detach()[right] + change).clamp(lower, upper)
+            direction = gradient[right].sign() if threat.norm == "linf" else _unit(gradient[right] * moves[alive])
+            change = self.relative_step * threat.radius * direction
+            iterate = iterate.detach()[right] + change
+            if threat.norm == "l2":
+                iterate = _shortened(iterate, inputs[alive], threat.radius)
+            iterate = iterate.clamp(lower, upper)
             progress.advance()
         with torch.no_grad():
             return alive[model(iterate).argmax(dim=1) == labels] if len(alive) else alive
+
+
+def _start(threat: ThreatModel, moves: Tensor, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    """Changes of inputs [N, ...], uniform in the ball; `moves` [N, ...] bool: which of their values can move.
+
+    Drawn on the CPU, for the whole batch at once: they depend neither on the device nor on the model.
+    """
+    if threat.norm == "linf":
+        start = torch.rand(moves.shape, generator=generator, dtype=dtype).to(moves.device)
+        return threat.radius * (2 * start - 1)
+    direction = torch.randn(moves.shape, generator=generator, dtype=dtype).to(moves.device) * moves
+    volume = torch.rand(len(moves), generator=generator, dtype=dtype).to(moves.device)
+    length = volume ** (1 / moves.flatten(1).sum(dim=1).clamp(min=1))
+    return threat.radius * _per_input(length, moves) * _unit(direction)
+
+
+def _shortened(iterate: Tensor, inputs: Tensor, radius: float) -> Tensor:
+    """The iterate [N, ...], its L2 distance from the inputs cut to the radius; bounds that hold these cut no deeper."""
+    change = iterate - inputs
+    return inputs + change * (radius / _length(change).clamp(min=radius))
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """[N, ...] at L2 length 1, however small; zeros stay zeros."""
+    largest = _per_input(vectors.flatten(1).abs().amax(dim=1), vectors)
+    scaled = vectors / largest.clamp(min=torch.finfo(vectors.dtype).tiny)  # whose squares do not vanish
+    return scaled / _length(scaled).clamp(min=1)
+
+
+def _length(vectors: Tensor) -> Tensor:
+    """The L2 norm of each of [N, ...], as [N, 1, ...]."""
+    return _per_input(vectors.flatten(1).norm(dim=1), vectors)
+
+
+def _per_input(values: Tensor, like: Tensor) -> Tensor:
+    """One value per input [N] as [N, 1, ...]."""
+    return values.view(-1, *[1] * (like.dim() - 1))

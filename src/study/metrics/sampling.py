@@ -24,6 +24,10 @@ class Sample:
     target: Tensor
     right: Tensor
 
+    def at(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """The inputs and the labels at `places` [K] long."""
+        return self.inputs[places], self.target[places]
+
 
 def sample_of(test: Split, before: Tensor, after: Tensor, seed: int) -> Sample:
     """The inputs that attacks choose from: the whole test split, or a seeded part of one that lies in files.

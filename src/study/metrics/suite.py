@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from study.data.threat import ThreatModel
 from study.errors import NotApplicable
-from study.metrics.base import Comparison, ModelMetric
+from study.metrics.base import Comparison, ModelMetric, ModelMetrics, descriptions_of
 from study.metrics.description import Description
 from study.metrics.measured import Measured
 from study.metrics.sampling import Sample
@@ -37,23 +38,27 @@ class Suite:
     MASKING_GAP: ClassVar[float] = 0.10
 
     def __init__(
-        self, *, comparisons: Mapping[str, Comparison], attacks: Mapping[str, ModelMetric], resamples: int = 1000
+        self,
+        *,
+        comparisons: Mapping[str, Comparison],
+        attacks: Mapping[str, ModelMetric | ModelMetrics],
+        resamples: int = 1000,
     ) -> None:
         if resamples < 0:
             raise ValueError(f"resamples is {resamples}; it takes 0 or more")
         self.resamples = resamples
         self.comparisons = dict(comparisons)
         self.attacks = dict(attacks)
-        self._metrics: list[Comparison | ModelMetric] = [*comparisons.values(), *attacks.values()]
-        names = [metric.name for metric in self._metrics]
+        # A metric that describes itself wrongly is refused here, before any work.
+        self._described = [descriptions_of(metric) for metric in (*comparisons.values(), *attacks.values())]
+        names = [name for described in self._described for name in described]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"several metrics report as {', '.join(sorted(repeated))}: leave one of them out")
-        _ = self.descriptions  # a wrong one is refused here, before any work
 
     @property
     def descriptions(self) -> dict[str, Description]:
         """What each metric says about itself, by the name it reports under; protocols are known once it has run."""
-        return {metric.name: metric.describe() for metric in self._metrics}
+        return {name: description for described in self._described for name, description in described.items()}
 
     def measure(
         self, before: Tensor, after: Tensor, target: Tensor, groups: Tensor | None = None, seed: int = 0
@@ -100,16 +105,12 @@ class Suite:
         """
         measured = Measured()
         for metric in self.attacks.values():
-            description = metric.describe()
-            # Every attack gets the same stream: two that draw alike attack the same inputs and can be compared.
-            generator = stream(seed, "attack")
             try:
-                values = metric.measure(before, after, sample, threat, generator)
+                # Every attack gets the same stream: two that draw alike attack the same inputs and can be compared.
+                measured |= _measured(metric, before, after, sample, threat, stream(seed, "attack"))
             except NotApplicable as reason:
-                measured |= Measured.without(metric.name, description, str(reason))
-            else:
-                description = replace(description, protocol=metric.protocol(sample, threat))
-                measured |= Measured.of(metric.name, description, values)
+                for name, description in descriptions_of(metric).items():
+                    measured |= Measured.without(name, description, str(reason))
         return measured
 
     @classmethod
@@ -127,3 +128,19 @@ class Suite:
             return False
         # Rounded, since 0.8 - 0.7 is more than 0.1 in floating point.
         return round(abs(rates[0] - rates[1]), 9) > cls.MASKING_GAP
+
+
+def _measured(
+    metric: ModelMetric | ModelMetrics,
+    before: nn.Module,
+    after: nn.Module,
+    sample: Sample,
+    threat: ThreatModel | None,
+    generator: torch.Generator,
+) -> Measured:
+    """What a metric that runs the models measures, with its protocol."""
+    if isinstance(metric, ModelMetrics):
+        return metric.measured(before, after, sample, threat, generator)
+    values = metric.measure(before, after, sample, threat, generator)
+    description = replace(metric.describe(), protocol=metric.protocol(sample, threat))
+    return Measured.of(metric.name, description, values)

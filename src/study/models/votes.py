@@ -15,25 +15,47 @@ from study.storage.blueprint import Blueprint, blueprint_of
 
 
 class SoftVote(nn.Module):
-    """The models' probabilities mixed: tau * softmax(before) + (1 - tau) * softmax(after).
+    """The models' probabilities mixed: tau * softmax(before / temperature) + (1 - tau) * softmax(after).
 
     Maps inputs to log-probabilities [B, C], which serve as logits.
     """
 
-    def __init__(self, before: nn.Module, after: nn.Module, tau: float) -> None:
+    def __init__(self, before: nn.Module, after: nn.Module, tau: float, temperature: float = 1.0) -> None:
         super().__init__()
         self.before = before
         self.after = after
         self.tau = tau
+        self.temperature = temperature
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return mixed(self.before(inputs), self.after(inputs), self.tau)
+        return mixed(self.before(inputs) / self.temperature, self.after(inputs), self.tau)
 
     @property
     def blueprint(self) -> Blueprint:
         """How to build this model again: see `study.storage.blueprint`."""
         parts = {"before": blueprint_of(self.before), "after": blueprint_of(self.after)}
-        return _blueprint(self, **parts, tau=self.tau)
+        return own_blueprint(self, **parts, tau=self.tau, temperature=self.temperature)
+
+
+class HardVote(nn.Module):
+    """The answer of the model that is more confident in its own; of equally confident ones that of `after`.
+
+    Maps inputs to its log-probabilities [B, C], which serve as logits.
+    """
+
+    def __init__(self, before: nn.Module, after: nn.Module) -> None:
+        super().__init__()
+        self.before = before
+        self.after = after
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        old, new = (functional.log_softmax(model(inputs), 1) for model in (self.before, self.after))
+        return torch.where(old.amax(1, keepdim=True) > new.amax(1, keepdim=True), old, new)
+
+    @property
+    def blueprint(self) -> Blueprint:
+        """How to build this model again: see `study.storage.blueprint`."""
+        return own_blueprint(self, before=blueprint_of(self.before), after=blueprint_of(self.after))
 
 
 class UnanimousVote(nn.Module):
@@ -72,7 +94,7 @@ class UnanimousVote(nn.Module):
     def blueprint(self) -> Blueprint:
         """How to build this model again: see `study.storage.blueprint`."""
         parts = {"before": blueprint_of(self.before), "voter": blueprint_of(self.voters[0])}
-        return _blueprint(self, **parts, count=len(self.voters), flip=self.flip)
+        return own_blueprint(self, **parts, count=len(self.voters), flip=self.flip)
 
 
 def mixed(before: Tensor, after: Tensor, tau: float) -> Tensor:
@@ -99,5 +121,6 @@ def most_conservative(votes: Tensor, answers: Tensor) -> Tensor:
     return logarithms.gather(0, chosen.expand(1, -1, votes.shape[2])).squeeze(0)
 
 
-def _blueprint(module: nn.Module, **arguments: Any) -> Blueprint:
+def own_blueprint(module: nn.Module, **arguments: Any) -> Blueprint:
+    """The blueprint of a module of this package that its class makes from these arguments."""
     return {"class": f"{type(module).__module__}.{type(module).__qualname__}", "arguments": arguments}

@@ -29,6 +29,7 @@ from study.storage.models import load_state, save_model, save_state
 CODE_VERSION = 1
 """Part of the cache key. Raise it when a change below makes the same recipe end at other weights."""
 WEIGHTS, HISTORY = "faulty.safetensors", "history.safetensors"
+CURVE = "faulty/validation_accuracy"
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +45,15 @@ class Faulty:
 class FaultyTraining(Stage):
     """Trains a network by its recipe; keeps the epoch that is best on validation and the one before it.
 
-    best, before: the states that are kept; `before` is None where the first epoch is the best.
+    best, before: the states that are kept; `before` is None where the first epoch is the best; curve: the name under
+    which the validation accuracy of each epoch is recorded.
     """
 
-    def __init__(self, net: nn.Module, recipe: Recipe, train: Split, validation: Split, seed: int) -> None:
+    def __init__(
+        self, net: nn.Module, recipe: Recipe, train: Split, validation: Split, seed: int, curve: str = CURVE
+    ) -> None:
         super().__init__()
+        self.curve = curve
         self.net, self.recipe, self.validation = net, recipe, validation
         self.batches = train.batches(int(recipe.batch_size), stream(seed, "faulty", "batches"))
         self.draws = stream(seed, "faulty", "augmentation")
@@ -61,6 +66,7 @@ class FaultyTraining(Stage):
         return self.batches
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.steps_taken += 1
         inputs = self.recipe.augmented(batch.inputs, self.draws)
         return functional.cross_entropy(self.net(inputs), batch.labels)
 
@@ -69,7 +75,7 @@ class FaultyTraining(Stage):
 
     def on_train_epoch_end(self) -> None:
         score = accuracy(self.net, self.validation)
-        self.record({"faulty/validation_accuracy": score}, self.current_epoch)
+        self.record({self.curve: score}, self.current_epoch)
         if self.best.offer(score, self.net):
             self.before = self._previous
         self._previous = state_of(self.net)
@@ -145,7 +151,7 @@ class FaultySource:
         fields: dict[str, Any] = {
             "seconds": time.perf_counter() - start,
             "validation_accuracy": accuracy(model, validation) if score is None else score,
-            "curve": curves.values.get("faulty/validation_accuracy", []),
+            "curve": curves.values.get(CURVE, []),
         }
         with new_folder(folder) as new:
             save_model(model.eval(), new, WEIGHTS)

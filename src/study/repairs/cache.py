@@ -11,6 +11,7 @@ from typing import Any
 
 from study.problem.problem import Problem
 from study.repairs.approach import Approach
+from study.repairs.changes import LayerChange
 from study.repairs.run import RepairResult, run_repair
 from study.runtime.hardware import Hardware
 from study.storage.checksums import is_kept, seal
@@ -75,5 +76,6 @@ def load(folder: Path, allowed: Collection[str]) -> RepairResult | None:
     fields = json.loads((folder / FILE).read_text())
     stored = fields.pop("curves")
     curves = {name: [(int(step), float(value)) for step, value in curve] for name, curve in stored.items()}
+    fields["layers"] = [LayerChange(*layer) for layer in fields.get("layers", ())]
     model = load_model(folder, allowed) if fields["outcome"] == "repaired" else None
     return RepairResult(model=model, curves=curves, **fields)

@@ -16,6 +16,13 @@ COSTS: Mapping[str, Description] = {
         meaning="wall-clock time of the repair",
         role="time",
     ),
+    "time/repair_cpu": Description(
+        label="CPU time",
+        unit="seconds",
+        higher_is_better=False,
+        meaning="CPU time of the repair, over all cores",
+        summary=False,
+    ),
     "cost/repair_set_fixed": Description(
         label="repair rate, repair set",
         unit="rate",
@@ -38,6 +45,19 @@ COSTS: Mapping[str, Description] = {
         meaning="share of weights that differ",
         summary=False,
     ),
+    "cost/relative_change": Description(
+        label="relative change",
+        higher_is_better=False,
+        meaning="L2 distance of the repaired weights from the faulty ones, over the norm of the faulty ones",
+        summary=False,
+    ),
+    "cost/parameters_added": Description(
+        label="parameters added",
+        unit="count",
+        higher_is_better=False,
+        meaning="parameters beyond those of the faulty model",
+        summary=False,
+    ),
     "cost/labels": Description(
         label="labels", unit="count", higher_is_better=False, meaning="labels bought", summary=False
     ),
@@ -49,6 +69,9 @@ COSTS: Mapping[str, Description] = {
 
 
 def described(result: RepairResult) -> Measured:
-    """The figures of a repair: `time/repair` and `cost/NAME`."""
-    values = {"time/repair": result.seconds} | {f"cost/{name}": value for name, value in result.costs.items()}
+    """The figures of a repair: `time/repair`, `time/repair_cpu` where it is known, and `cost/NAME`."""
+    values = {"time/repair": result.seconds}
+    if result.cpu_seconds is not None:
+        values["time/repair_cpu"] = result.cpu_seconds
+    values |= {f"cost/{name}": value for name, value in result.costs.items()}
     return Measured(values, {name: text for name, text in COSTS.items() if name in values})

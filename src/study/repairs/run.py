@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +14,14 @@ from study.errors import BudgetExceeded, NotApplicable, OutOfTime, RepairFailed
 from study.problem.prediction import predict
 from study.problem.problem import Problem
 from study.repairs.approach import Approach, Repaired
-from study.repairs.changes import changed_share, is_finite
+from study.repairs.changes import (
+    LayerChange,
+    added_parameters,
+    changed_share,
+    is_finite,
+    layer_changes,
+    relative_change,
+)
 from study.repairs.stages import PatchingStage, Walk
 from study.runtime.fit import Curve, Curves, Stage, fit
 from study.runtime.hardware import Hardware
@@ -34,18 +41,21 @@ class RepairResult:
     """What came of an approach.
 
     model: the repaired model in eval mode, None unless the outcome is `repaired`; seconds: wall-clock time from
-    "faulty model in memory" to "repaired model returned"; changed: whether any weight, or statistic of a BatchNorm,
-    differs; curves: what the stages logged; costs: those of the approach, gradient steps, peak memory (MiB), share of
-    changed weights; pictures: figures by name; code: fingerprint of the code that computed it.
+    "faulty model in memory" to "repaired model returned"; cpu_seconds: CPU time of all threads of the process
+    meanwhile, None if unknown; changed: whether any weight, or statistic of a BatchNorm, differs; curves: what the
+    stages logged; costs: those of the approach, gradient steps, peak memory (MiB), size of the change; layers: what
+    changed in each layer; pictures: figures by name; code: fingerprint of the code that computed it.
     """
 
     outcome: Outcome
     reason: str = ""
     model: nn.Module | None = None
     seconds: float = 0.0
+    cpu_seconds: float | None = None
     changed: bool = False
     curves: Mapping[str, Curve] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
+    layers: Sequence[LayerChange] = ()
     pictures: Mapping[str, Figure] = field(default_factory=dict)
     code: str = ""
 
@@ -60,7 +70,8 @@ def run_repair(approach: Approach, problem: Problem, hardware: Hardware) -> Repa
     run = _Run(approach, problem, hardware)
     with PeakMemory(problem.device) as memory, forked(problem.seed, "repair", "layers"):
         result = run.result()
-    result = replace(result, seconds=time.perf_counter() - run.start, curves=dict(run.curves.values))
+    seconds, cpu_seconds = time.perf_counter() - run.start, time.process_time() - run.cpu_start
+    result = replace(result, seconds=seconds, cpu_seconds=cpu_seconds, curves=dict(run.curves.values))
     if weights_hash(problem.faulty) != before:
         raise RuntimeError(f"{type(approach).__name__} changed the faulty model in place")
     result = replace(result, costs={**run.steps, **result.costs, "peak_memory": memory.mib})
@@ -80,7 +91,7 @@ class _Run:
         self.steps: dict[str, float] = {}
         self.stages = 0
         self.pictures: Callable[[], Mapping[str, Figure]] = dict
-        self.start = time.perf_counter()
+        self.start, self.cpu_start = time.perf_counter(), time.process_time()
         self.deadline = None if approach.max_seconds is None else self.start + approach.max_seconds
 
     def result(self) -> RepairResult:
@@ -156,9 +167,13 @@ def _judged(result: RepairResult, model: nn.Module, approach: Approach, problem:
     result = replace(result, costs=costs)
     if not is_finite(model):
         return replace(result, outcome="failure", reason="its weights are not finite", model=None)
+    layers = layer_changes(problem.faulty, model)
+    costs |= {"parameters_added": added_parameters(problem.faulty, model)}
+    if (relative := relative_change(layers)) is not None:
+        costs |= {"relative_change": relative}
     failing = problem.repair_set.subset(problem.failing)
     fixed = int((predict(model, failing).argmax(1) == failing.labels).sum())
-    result = replace(result, costs={**costs, "repair_set_fixed": fixed / len(failing)})
+    result = replace(result, costs={**costs, "repair_set_fixed": fixed / len(failing)}, layers=layers)
     if not fixed and not approach.unchanged_is_result:
         return replace(result, outcome="failure", reason="no failing repair input is right afterwards", model=None)
     return result

@@ -63,7 +63,7 @@ class Row:
     @property
     def control(self) -> bool:
         """Whether it is plain training, against which claims are held."""
-        return self.method.removeprefix("full/").startswith("finetune")
+        return self.method.removeprefix("full/").startswith(("finetune", "retrained"))
 
     @property
     def repaired(self) -> int:

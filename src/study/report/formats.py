@@ -110,7 +110,8 @@ def left_out(number: int) -> str:
 
 def flattered(properties: Sequence[Property]) -> str:
     """The columns that a masked gradient flatters."""
-    return " and ".join(item.label for item in properties if item.maskable)
+    labels = [item.label for item in properties if item.maskable]
+    return _listed(labels) if labels else ""
 
 
 def not_applicable(missing: Sequence[tuple[Property, str]]) -> list[str]:

@@ -38,9 +38,12 @@ def release() -> None:
 
     Lightning's Trainer and its parts refer to each other and to the loaders. Python looks for such rings the more
     rarely the more there is in memory, and meanwhile each holds one copy of the data set. On glibc what is freed goes
-    back to the system.
+    back to the system. What is left the first time are modules, above all: looking through them takes 0.3 s, and is not
+    done again.
     """
     gc.collect()
+    if not gc.get_freeze_count():
+        gc.freeze()
     _give_back()
 
 

@@ -18,7 +18,7 @@ class Safeguard(ABC):
     def check(self, task: TaskSpec) -> None:
         """Look at the task alone, before the faulty model is trained.
 
-        Raises NotApplicable where this safeguard cannot be put around a model of it.
+        Raises NotApplicable where this safeguard cannot be put around any model of it.
         """
         return
 
@@ -28,7 +28,8 @@ class Safeguard(ABC):
 
         It maps inputs to logits or log-probabilities [B, C], is in eval mode, can be stored
         (`study.storage.models.save_model`) and shares no tensor with `problem.faulty`. `repaired` is in eval mode, on
-        the device of the problem, and stays as it is; it may become a part of the result.
+        the device of the problem, and stays as it is; it may become a part of the result. Raises NotApplicable where
+        this safeguard cannot be put around this repair.
         """
 
 

@@ -26,7 +26,7 @@ from study.storage.paths import from_here
 from study.tracking.finding import Finding
 from study.tracking.pictures import pictures_of
 from study.tracking.result import ARTIFACTS, REPAIRED
-from study.tracking.tables import class_table, pair_table
+from study.tracking.tables import class_table, layer_table, pair_table
 
 PACKAGES = (
     "repair-study",
@@ -65,6 +65,8 @@ def write_artifacts(
             seal(new / REPAIRED, checksums(repair) if stored else {})
             for picture in (path for path in repair.glob("*.png") if not path.is_symlink()):
                 linked(picture, new / picture.name)
+        if finding.layers:
+            (new / "layers.csv").write_text(layer_table(finding.layers))
         if finding.before is not None and finding.after is not None:
             _write_predictions(new / "predictions.parquet", data, finding.before, finding.after)
             old, after = finding.before.argmax(1).cpu(), finding.after.argmax(1).cpu()

@@ -15,6 +15,9 @@ from study.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
+ALREADY = "finished already (force=true runs it again)"
+"""What is said of a job that is finished in its own store."""
+
 
 def enter(key: str, folder: Path) -> None:
     """Note that the result of the job with this key lies in `folder`."""
@@ -44,7 +47,7 @@ def folder_of(key: str) -> Path | None:
 def finished(key: str, store: Store) -> str:
     """How a job is known to be finished, empty if it is not; one of another store is recorded in this one."""
     if store.finished(key):
-        return "finished already (force=true runs it again)"
+        return ALREADY
     folder = folder_of(key)
     if folder is None:
         return ""

@@ -1,4 +1,4 @@
-"""What is known of single classes and of pairs of classes, as CSV."""
+"""What is known of single classes, of pairs of classes and of layers, as CSV."""
 
 import csv
 import io
@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
+
+from study.repairs.changes import LayerChange
 
 
 def class_table(before: Tensor, after: Tensor, target: Tensor, class_names: Sequence[str]) -> str:
@@ -41,6 +43,21 @@ def pair_table(before: Tensor, after: Tensor, target: Tensor, class_names: Seque
     ]
     lines.sort(key=lambda line: -line[2])
     return _csv(("label", "prediction_before", "failing", "repaired", "repair_rate"), lines)
+
+
+def layer_table(layers: Iterable[LayerChange]) -> str:
+    """One line per layer: its weights, the share that changed, how far they moved over their norm before."""
+    lines = [
+        (
+            change.layer,
+            change.weights,
+            _share(change.changed, change.weights),
+            float(f"{change.distance:.6g}"),
+            float(f"{change.distance / change.norm:.6g}") if change.norm else None,
+        )
+        for change in layers
+    ]
+    return _csv(("layer", "weights", "changed", "distance", "relative_distance"), lines)
 
 
 def _share(part: int, whole: int) -> float | None:

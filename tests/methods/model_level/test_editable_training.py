@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from study.errors import NotApplicable
 from study.methods.model_level.editable_training import EditableTraining
 from study.parts.training import editor_training
+from study.parts.training.editor import Editor, EditorSettings
 from study.parts.training.editor_training import EditorTraining
 from study.parts.training.fine_tuning import FineTuning
 from study.problem.prediction import right
@@ -135,3 +136,21 @@ def test_phases(phase2: Any, kinds: list[type]) -> None:
         if isinstance(item, Stage):
             fitted(item)
     assert found == kinds
+
+
+def test_phase_2_edits_as_phase_1_has_learnt_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the trained decay, not by that of the start."""
+    decays, editor = list[float](), EditorSettings.editor
+
+    def watched(self: EditorSettings, model: nn.Module, example: Tensor, decay: Tensor) -> Editor:
+        decays.append(float(decay.detach()))
+        return editor(self, model, example, decay)
+
+    monkeypatch.setattr(EditorSettings, "editor", watched)
+    finished(EditableTraining(epochs=2, phase2="joint"))
+    assert decays[0] == 0.5 != decays[-1]
+
+
+def test_an_edit_of_first_order_takes_its_steps_as_constant() -> None:
+    orders = [EditableTraining(first_order=first).editor_settings.second_order for first in (False, True)]
+    assert orders == [True, False]

@@ -24,6 +24,7 @@ from study.parts.augmentation.augmix import (
     to_float,
     to_uint8,
 )
+from study.parts.selection.guides import Guides
 from study.parts.training.mixed_training import MixedTraining
 from study.parts.training.schedule import PEAK
 from study.problem.prediction import accuracy, right
@@ -264,3 +265,19 @@ def test_the_optimizer_follows_from_the_recipe_unless_it_is_set(problem: Problem
     sgd = optimizer_of(by_sgd, weight_decay=0.1).param_groups[0]
     assert (sgd["initial_lr"], sgd["nesterov"], sgd["weight_decay"]) == (0.01, True, 0.1)
     assert isinstance(optimizer_of(by_sgd, optimizer="adam"), torch.optim.Adam)
+
+
+def test_a_failing_input_is_known_among_its_guides(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training inputs are none of them; so that no failing input is its own guide (see `Guides.draw`)."""
+    training: Any = next(FSGMix().repair(problem))
+    members, draw = list[Tensor](), Guides.draw
+
+    def watched(self: Guides, labels: Tensor, own: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        members.append(own)
+        return draw(self, labels, own, generator)
+
+    monkeypatch.setattr(Guides, "draw", watched)
+    size = len(problem.train)
+    batch = training.batches.split.fetch(torch.tensor([3, size, size + 4]))
+    training.views(batch, batch.inputs, nn.Identity())
+    assert members[0].tolist() == [3 - size, 0, 4] * 2

@@ -14,7 +14,7 @@ from study.errors import NotApplicable
 from study.methods.model_level.finetune import Finetune
 from study.methods.model_level.joint import Joint
 from study.metrics.fairness import average_absolute_odds_difference
-from study.metrics.robustness import LinfPGD
+from study.metrics.robustness import PGD
 from study.models.classifier import Classifier
 from study.models.votes import SoftVote, UnanimousVote
 from study.parts.training.base import Training
@@ -26,8 +26,8 @@ from study.repairs.approach import Approach, Repaired
 from study.repairs.stages import Walk
 from study.runtime.fit import Stage
 from study.runtime.randomness import stream
-from study.safeguards.soft_vote import SoftVoting, smallest_tau
-from study.safeguards.unanimous import Unanimous
+from study.safeguards.soft_voting import SoftVoting, smallest_tau
+from study.safeguards.unanimity import Unanimity
 from study.storage.models import weights_hash
 from tests.fitting import finished, fitted
 from tests.problems import build, digits_problem, digits_splits, problem_of
@@ -119,7 +119,7 @@ def test_repairs_digits_and_makes_them_more_robust() -> None:
     assert gain.item() == pytest.approx((fixed * (~before).double().mean() - flips).item(), abs=1e-6)
     assert fixed > 0.3
     assert flips < 0.02
-    attack, both = LinfPGD(loss="margin", epsilon=0.1, steps=10), before & after
+    attack, both = PGD(loss="margin", epsilon=0.1, steps=10), before & after
     inputs, labels, threat = test.tensors().inputs[both], test.labels[both], problem.task.threat
     old, new = (
         attack.attack(model, inputs, labels, threat, stream(0, "attack")).double().mean()
@@ -131,7 +131,7 @@ def test_repairs_digits_and_makes_them_more_robust() -> None:
 def test_a_soft_vote_around_it_flips_less() -> None:
     problem = digits_problem()
     alone = trained(Joint(epochs=6, aug=1), problem)
-    vote = SoftVoting(nfr_max=0.005).guard(problem, alone)
+    vote = SoftVoting(tau="auto", nfr_max=0.005).guard(problem, alone)
     # What joint repair itself returned before safeguards were there.
     validation = problem.validation
     tau = smallest_tau(predict(problem.faulty, validation), predict(alone, validation), validation.labels, 0.005 / 2)
@@ -153,7 +153,7 @@ def test_several_runs_yield_a_unanimous_vote() -> None:
     assert (result.costs["steps"], result.costs["models"]) == (2 * 2 * 19, 3)
     inputs = digits_splits()["test"].tensors().inputs
     mirrored = UnanimousVote.of(problem.copy(), list(result.model.voters), flip=True)
-    assert Unanimous().guard(problem, result.model)(inputs).equal(mirrored(inputs))
+    assert Unanimity().guard(problem, result.model)(inputs).equal(mirrored(inputs))
 
 
 def in_two_styles(split: Split, share: float) -> Split:

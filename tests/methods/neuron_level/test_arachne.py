@@ -232,3 +232,24 @@ def test_every_trial_stays_within_the_bounds(monkeypatch: pytest.MonkeyPatch) ->
     run(problem)
     lower, upper = bounds[0]
     assert all(bool(((v >= lower) & (v <= upper)).all()) for v in vectors)
+
+
+def test_the_search_starts_from_and_is_bounded_by_the_statistics_of_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Step 7: values normal as the layer's weights are, within twice their range."""
+    problem, seen = digits_problem(), list[tuple[Tensor, Tensor, Tensor]]()
+    original = arachne.differential_evolution
+
+    def watched(fitness: Any, start: Tensor, lower: Tensor, upper: Tensor, **settings: Any) -> Iterator[Any]:
+        seen.append((start, lower, upper))
+        return original(fitness, start, lower, upper, **settings)
+
+    monkeypatch.setattr(arachne, "differential_evolution", watched)
+    run(problem, population=2000, generations=1, max_places=3)
+    weight = problem.faulty.get_parameter("net.layers.5.weight").detach()
+    assert weight.min() < 0 < weight.max()
+    ((start, lower, upper),) = seen
+    assert start.shape == (2000, 3) and not start[0].equal(start[1])
+    torch.testing.assert_close(start.mean(0), weight.mean().expand(3), atol=0.1 * float(weight.std()), rtol=0)
+    torch.testing.assert_close(start.std(0), weight.std(correction=0).expand(3), atol=0, rtol=0.1)
+    torch.testing.assert_close(lower, (2 * weight.min()).expand(3))
+    torch.testing.assert_close(upper, (2 * weight.max()).expand(3))

@@ -18,12 +18,12 @@ def copies(split: Split, alpha: float = 1.0) -> StyledCopies:
 
 
 def test_a_copy_is_the_image_in_the_style_of_its_reference_as_grey_levels() -> None:
-    train = digits_splits()["train"]
-    indices = torch.tensor([5, 700, 12])
+    images = digits_splits()["train"].tensors()
+    train, indices = Split("train", 0.2 + images.inputs / 2, images.labels), torch.tensor([5, 700, 12])
     made, batch = copies(train), train.fetch(indices)
     lowest, highest = (bound[:, None, None, None] for bound in batch.inputs.flatten(1).aminmax(dim=1))
     styled = made.style(batch.inputs, indices % 7)
-    assert ((styled < lowest) | (styled > highest)).any()
+    assert (styled < lowest).any() and (styled > highest).any() and lowest.min() > 0 and highest.max() < 1
     expected: Tensor = styled.clamp(lowest, highest)
     assert made.stored is not None and made.stored.shape == train.tensors().inputs.shape
     assert torch.equal(made(batch), to_float(made.stored[indices]))

@@ -33,6 +33,17 @@ def test_a_floor_drops_only_what_lies_below_it(problem: Problem) -> None:
         assert exact.max() <= fitness.ceiling
 
 
+def test_a_right_answer_counts_one_a_wrong_one_less_the_farther_it_is_and_targets_count_alpha_times() -> None:
+    problem = digits_problem()
+    places = Entries(("net.layers.5.weight",), torch.zeros(1, dtype=torch.long), torch.tensor([3]))
+    evaluation = patches(problem.faulty, places, problem.repair_set, torch.arange(4))
+    fitness = SoftCount(evaluation, torch.tensor([True, True, False, False]), 4.0)
+    assert fitness.ceiling == 4 + 4 + 1 + 1
+    right, loss = torch.tensor([[True, False, True, False]]), torch.tensor([[0.5, 1.0, 0.2, 3.0]])
+    fitness.evaluation = Fixed(Scores(right, loss))  # type: ignore[assignment]
+    assert fitness(places.values(problem.faulty)[None]).item() == pytest.approx(4 * (1 + 1 / 2) + 1 + 1 / 4)
+
+
 @pytest.mark.parametrize("shares", [True, False])
 @pytest.mark.parametrize("layer", [0, -1])
 def test_two_losses_are_those_of_a_loop_over_written_models(problem: Problem, shares: bool, layer: int) -> None:
@@ -79,4 +90,4 @@ class Fixed:
         self.given = given
 
     def scores(self, values: torch.Tensor, rows: slice) -> Scores:
-        return self.given
+        return Scores(*(each[:, rows] for each in self.given))

@@ -70,3 +70,13 @@ def test_a_model_keeps_accuracy_if_no_fewer_validation_inputs_are_right() -> Non
     assert right(worse, problem.validation).sum() < right(problem.faulty, problem.validation).sum()
     assert not keeps_accuracy(problem, worse)
     assert keeps_accuracy(dataclasses.replace(problem, faulty=worse), problem.faulty)
+
+
+def test_a_model_that_breaks_inputs_keeps_accuracy_if_it_fixes_as_many() -> None:
+    problem = digits_problem()
+    order = problem.validation.labels.bincount(minlength=10).argsort()
+    rare, common = problem.copy(), problem.copy()
+    for model, label in ((rare, order[0]), (common, order[-1])):
+        write(model, BIASES, harmful(10)[label])  # always answers that class
+    assert keeps_accuracy(dataclasses.replace(problem, faulty=rare), common)
+    assert not keeps_accuracy(dataclasses.replace(problem, faulty=common), rare)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from study.data.split import Split
 from study.errors import NotApplicable
 from study.parts.network.places import Columns, Entries, Layers, Places, write
 from study.parts.search import patches as patched
@@ -151,3 +152,12 @@ def test_columns_of_a_layer_that_a_connection_passes_by_equal_a_full_pass() -> N
         torch.manual_seed(0)
         model = Dense().eval()
     agree(model, Columns("inner", torch.tensor([20, 36])), TailPatches)
+
+
+def test_a_tie_with_another_class_is_no_right_answer() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2, bias=False)).eval()
+    model[1].weight.data[:] = 1.0  # both logits are the input
+    split = Split("repair", torch.ones(2, 1), torch.tensor([0, 1]))
+    places = Entries(("1.weight",), torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long))
+    scores = patches(model, places, split, torch.arange(2)).scores(torch.tensor([[0.9], [1.0], [1.1]]))
+    assert scores.right.tolist() == [[False, True], [False, False], [True, False]]

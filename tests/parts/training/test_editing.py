@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from study.data.split import Split
 from study.parts.training.edit_probes import Guard, guard_subset
 from study.parts.training.editing import GUARD_SIZE, EditCounts, Watch, guarded_edits, still_wrong
-from study.parts.training.editor import EditorSettings, shortfall
+from study.parts.training.editor import Edit, EditorSettings, shortfall
 from study.problem.prediction import accuracy, right
 from study.storage.models import weights_hash
 from tests.problems import digits_problem
@@ -109,3 +111,36 @@ def test_the_watch_looks_at_few_inputs_of_a_harmful_edit(monkeypatch: pytest.Mon
     )
     assert not watch.allows(edit.weights)
     assert sum(seen) <= 0.1 * len(guard.labels) + 1
+
+
+class Scripted:
+    """An editor of which each iterate gives given answers, [iterates, items]; an item's features are its number."""
+
+    def __init__(self, answers: Tensor) -> None:
+        self.answers, self.written = answers, list[int]()
+
+    def features_of(self, split: Split) -> Tensor:
+        return split.fetch(torch.arange(len(split))).inputs
+
+    def predict(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
+        number = int(weights["number"]) if weights else 0
+        return functional.one_hot(self.answers[number, features], 2).float()
+
+    def iterates(self, features: Tensor, labels: Tensor, *, graph: bool) -> Iterator[Edit]:
+        for number in range(len(self.answers)):
+            yield Edit({"number": torch.tensor(number)}, torch.tensor(1.0), number)
+
+    def write(self, weights: dict[str, Tensor]) -> None:
+        self.written.append(int(weights["number"]))
+
+
+def test_of_the_iterates_of_a_joint_edit_the_one_that_repairs_most_within_the_bound_is_taken() -> None:
+    """Three inputs to correct, then four of the guard set; the second iterate repairs most, but costs accuracy."""
+    answers = torch.tensor([[0, 0, 0, 1, 1, 1, 1], [1, 1, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1, 0], [1, 0, 0, 1, 1, 1, 1]])
+    editor: Any = Scripted(answers)
+    failing = Split("failing", torch.arange(3), torch.ones(3, dtype=torch.int64))
+    guard = Guard(torch.arange(3, 7), torch.ones(4, dtype=torch.int64))
+    list(guarded_edits(editor, failing, guard, mode="joint", tol=0.0))
+    assert editor.written == [1]
+    list(guarded_edits(editor, failing, guard, mode="joint", tol=0.25))
+    assert editor.written == [1, 2]

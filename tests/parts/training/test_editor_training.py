@@ -12,9 +12,11 @@ from torch.nn import functional
 
 from study.data.split import Batch
 from study.errors import RepairFailed
+from study.parts.training.edit_probes import Editability
 from study.parts.training.editor import EditorSettings
-from study.parts.training.editor_training import EditorTraining, Objective
+from study.parts.training.editor_training import EditorTraining, Evaluation, Objective
 from study.parts.training.fine_tuning import FineTuning
+from study.parts.training.standing import Standing
 from study.problem.prediction import accuracy
 from study.problem.problem import Problem
 from study.runtime.best_state import state_of
@@ -128,6 +130,31 @@ def test_a_steps_loss_has_three_parts() -> None:
     torch.testing.assert_close(found, expected)
 
 
+def gradients_of(loss: Tensor, model: nn.Module) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, list(model.parameters()), retain_graph=True, materialize_grads=True))
+
+
+def test_a_steps_gradient_takes_the_unedited_answers_as_constant() -> None:
+    """What locality compares with is held: through it the network would learn to answer as its edited copy does."""
+    training = training_of(digits_problem(), c_edit=0.0, c_loc=50.0, edit_steps=2, alpha=1e-2)
+    batch = next(iter(training.train_dataloader()))
+    model, editor = training.model, training.editor
+    training.requests.manual_seed(4)
+    found = gradients_of(training.loss(batch), model)
+    training.requests.manual_seed(4)
+    request = training.request()
+    edit = editor.edit(editor.features(request.inputs), request.labels, graph=True)
+    logits, edited = model(batch.inputs), editor.logits(editor.features(batch.inputs), edit.weights)
+    held, live = (
+        gradients_of(
+            functional.cross_entropy(logits, batch.labels) - 50 * (target * edited.log_softmax(1)).sum(1).mean(), model
+        )
+        for target in (logits.detach().softmax(1), logits.softmax(1))
+    )
+    torch.testing.assert_close(found, held)
+    assert max((one - other).abs().max() for one, other in zip(held, live, strict=True)) > 0.1
+
+
 def test_batch_norm_statistics_follow_the_batch_and_not_the_edit() -> None:
     problem = digits_problem(batch_norm=True)
     training = training_of(problem)
@@ -204,6 +231,15 @@ def test_the_epoch_with_the_lowest_error_is_kept_and_its_figures_are_reported() 
     assert training.probes.measure(training.editor) == training.chosen.editability
     training.remove_decay()
     assert set(training.model.state_dict()) == set(problem.faulty.state_dict())
+
+
+def test_of_epochs_with_the_same_error_that_with_the_lowest_drawdown_is_chosen() -> None:
+    def measured(accuracy: float, drawdown: float) -> Evaluation:
+        return Evaluation(0, Standing(accuracy, 0.0, 0.0), Editability(1.0, drawdown, 1.0))
+
+    training = training_of(digits_problem())
+    training.evaluations = [measured(0.99, 0.0), measured(0.9, 0.05), measured(0.9, 0.02), measured(0.89, 0.0)]
+    assert training.chosen is training.evaluations[2]  # the first is that before the training
 
 
 def test_patience_ends_training_that_improves_nothing() -> None:

@@ -41,7 +41,7 @@ class Aprnn(Approach):
 
     layer: str = "auto"
     points: Annotated[int, Field(ge=1)] | None = None
-    protect: Annotated[int, Field(ge=0)] | None = 200
+    protect: Annotated[int, Field(ge=0)] | None = 50
     objective: Objective = "linf"
     eps: Annotated[float, Field(gt=0)] = 1e-3
     protect_margin: Annotated[float, Field(gt=0)] | None = None

@@ -39,7 +39,7 @@ class Prdnn(Approach):
 
     layer: str = "auto"
     points: Annotated[int, Field(ge=1)] | None = None
-    protect: Annotated[int, Field(ge=0)] | None = 1000
+    protect: Annotated[int, Field(ge=0)] | None = 500
     objective: Objective = "linf"
     eps: Annotated[float, Field(gt=0)] = 1e-3
     protect_margin: Annotated[float, Field(gt=0)] | None = None

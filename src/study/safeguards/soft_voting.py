@@ -1,8 +1,9 @@
-"""A weighted mean of both models' probabilities; the weight is fitted to a limit of negative flips."""
+"""A weighted mean of both models' probabilities, at a given weight or at one fitted to a limit of negative flips."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import logging
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -16,22 +17,31 @@ from study.safeguards.base import Safeguard
 GRID = [step / 20 for step in range(20)]
 """Weights of the faulty model that are tried: 0, 0.05, .. 0.95."""
 
+log = logging.getLogger(__name__)
+
 
 @settings
 class SoftVoting(Safeguard):
-    """tau * softmax(faulty) + (1 - tau) * softmax(repaired), with the smallest tau that keeps to the limit.
+    """tau * softmax(faulty) + (1 - tau) * softmax(repaired).
 
-    nfr_max: rate of negative flips aimed at on unseen inputs; on the validation split half of it is allowed, because
-    that is small. Where tau is 0 the repaired model answers alone.
+    tau: in (0, 1), or `auto`: the smallest that keeps to the limit; where that is 0 the repaired model answers alone.
+    nfr_max: of `auto`, the rate of negative flips aimed at on unseen inputs; on the validation split half of it is
+    allowed, because that is small.
     """
 
+    tau: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = 0.5
     nfr_max: Annotated[float, Field(ge=0, le=1)] = 0.003
 
     def guard(self, problem: Problem, repaired: nn.Module) -> nn.Module:
+        tau = self._fitted(problem, repaired) if self.tau == "auto" else self.tau
+        return SoftVote(problem.copy(), repaired, tau).eval() if tau > 0 else repaired
+
+    def _fitted(self, problem: Problem, repaired: nn.Module) -> float:
         validation = problem.validation
         before, after = predict(problem.faulty, validation), predict(repaired, validation)
         tau = smallest_tau(before, after, validation.labels, self.nfr_max / 2)
-        return SoftVote(problem.copy(), repaired, tau).eval() if tau > 0 else repaired
+        log.info("soft_voting: tau %.2f, chosen on validation", tau)
+        return tau
 
 
 def smallest_tau(before: Tensor, after: Tensor, labels: Tensor, limit: float) -> float:

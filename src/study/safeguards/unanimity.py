@@ -13,7 +13,7 @@ from study.safeguards.base import Safeguard
 
 
 @settings
-class Unanimous(Safeguard):
+class Unanimity(Safeguard):
     """The repaired model votes on each input and on its mirror image; of a repaired `UnanimousVote` each voter does.
 
     flip: false leaves one view of each input, so that the repaired model answers alone.
@@ -23,7 +23,9 @@ class Unanimous(Safeguard):
 
     def check(self, task: TaskSpec) -> None:
         if self.flip and task.kind != "image":
-            raise NotApplicable(f"needs images to mirror, and the inputs are {task.kind}: set safeguard.flip=false")
+            raise NotApplicable(
+                f"unanimity needs images to mirror, and the inputs are {task.kind}: set safeguard.flip=false"
+            )
 
     def guard(self, problem: Problem, repaired: nn.Module) -> nn.Module:
         if not self.flip:

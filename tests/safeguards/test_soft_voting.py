@@ -10,8 +10,8 @@ from torch import nn
 from study.models.votes import SoftVote, mixed
 from study.problem.prediction import predict, right
 from study.problem.problem import Problem
-from study.safeguards.soft_vote import GRID, SoftVoting, smallest_tau
-from tests.problems import digits_problem
+from study.safeguards.soft_voting import GRID, SoftVoting, smallest_tau
+from tests.problems import digits_problem, digits_splits
 from tests.safeguards.models import spoilt
 
 
@@ -41,7 +41,7 @@ def test_where_no_weight_suffices_it_is_the_largest() -> None:
 def test_negative_flips_on_validation_are_at_most_half_of_the_limit(noise: float, nfr_max: float) -> None:
     problem = digits_problem()
     repaired = spoilt(problem, noise)
-    guarded = SoftVoting(nfr_max=nfr_max).guard(problem, repaired)
+    guarded = SoftVoting(tau="auto", nfr_max=nfr_max).guard(problem, repaired)
     assert negative_flips(problem, guarded) <= nfr_max / 2
     assert negative_flips(problem, repaired) > nfr_max / 2 or guarded is repaired
     if isinstance(guarded, SoftVote):
@@ -58,10 +58,23 @@ def test_without_too_many_flips_the_repaired_model_answers_alone() -> None:
     problem = digits_problem()
     repaired = spoilt(problem, 0.1)
     assert negative_flips(problem, repaired) > 0
-    assert SoftVoting(nfr_max=1).guard(problem, repaired) is repaired
+    assert SoftVoting(tau="auto", nfr_max=1).guard(problem, repaired) is repaired
 
 
 @pytest.mark.parametrize("nfr_max", [-0.1, 1.1, float("nan")])
 def test_the_limit_is_a_rate(nfr_max: float) -> None:
     with pytest.raises(ValidationError, match="nfr_max"):
         SoftVoting(nfr_max=nfr_max)
+
+
+@pytest.mark.parametrize("tau", [0, 1, "half"])
+def test_the_weight_is_between_the_two_models(tau: float) -> None:
+    with pytest.raises(ValidationError, match="tau"):
+        SoftVoting(tau=tau)
+
+
+def test_both_models_count_alike_unless_it_is_said_otherwise() -> None:
+    problem, inputs = digits_problem(), digits_splits()["test"].tensors().inputs
+    repaired = spoilt(problem, 0.1)
+    expected = (problem.faulty(inputs).softmax(1) + repaired(inputs).softmax(1)) / 2
+    assert SoftVoting().guard(problem, repaired)(inputs).exp().allclose(expected, atol=1e-6)
