@@ -84,7 +84,7 @@ def bomb() -> bytes:
 
 
 NULL = [
-    Row(f"{group}=null", f"{group}=null: there is no such {group}; there are: ")
+    Row(f"{group}=null", f"{group}=null: there is no such {group}; ")
     for group in ("method", "dataset", "architecture", "faulty", "metric", "safeguard", "trainer", "tracking")
 ]
 GONE = [

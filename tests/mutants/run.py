@@ -111,7 +111,7 @@ class Bench:
         arguments = [*plain, *(["-x"] if stop else []), *tests]
         process = CONTEXT.Process(target=_pytest, args=(self.root, copy / "src", arguments))
         process.start()
-        process.join(self.seconds if stop else None)
+        process.join(self.seconds if stop else 10 * self.seconds)
         code = process.exitcode
         if code is None:
             os.killpg(process.pid or 0, signal.SIGKILL)

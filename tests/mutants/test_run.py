@@ -32,6 +32,7 @@ def mutant(becomes: str = "a - b", test: str = "test_strong.py", text: str = "a 
     return Mutant("sums.py", "it does not add", text, becomes, (test,))
 
 
+@pytest.mark.slow
 def test_a_mutant_dies_where_a_test_sees_it_and_survives_where_none_does(bench: Bench) -> None:
     said = list[str]()
     assert run([mutant(), mutant(test="test_weak.py")], bench, 2, said.append) == 1
@@ -42,6 +43,7 @@ def test_a_mutant_dies_where_a_test_sees_it_and_survives_where_none_does(bench: 
     assert not list((bench.root / "src").rglob("__pycache__"))
 
 
+@pytest.mark.slow
 def test_the_test_that_failed_is_named_and_what_does_not_end_is_dead(bench: Bench) -> None:
     died = bench.tried(mutant())
     assert (died.fate, died.killer) == ("died", "tests/test_strong.py::test_adds")
@@ -49,11 +51,13 @@ def test_the_test_that_failed_is_named_and_what_does_not_end_is_dead(bench: Benc
     assert endless.fate == "endless" and endless.dead and endless.seconds < 10
 
 
+@pytest.mark.slow
 def test_tests_that_cannot_run_kill_nothing(bench: Bench) -> None:
     result = bench.tried(mutant("sum = a", text="add(a, b)"))  # not Python: `check` would refuse it
     assert result.fate == "no tests ran" and not result.dead
 
 
+@pytest.mark.slow
 def test_a_test_that_fails_anyway_is_no_witness(bench: Bench) -> None:
     said = list[str]()
     assert run([mutant(test="test_red.py")], bench, 1, said.append) == 2
