@@ -39,7 +39,7 @@ class ClassMargins:
         eps: float,
         kept: float | None = None,
     ) -> ClassMargins:
-        """Each wanted item is to win by `eps`; each other one by `kept` (None: by as much), or by the margin that it has
+        """Each wanted item is to win by `eps`; each other one by `kept` (None: by as much), or by its present margin
         if that is less.
 
         `logits`: [m, C], of the unchanged layer. Rows of an item that is neither wanted nor right are left out.
