@@ -77,10 +77,8 @@ class CorruptionAccuracy:
                 progress.advance()
         rates[MEAN] = {when: fmean(rate[when] for rate in rates.values()) for when in ("before", "after")}
         protocol = f"{len(SEVERITIES)} severities, {len(chosen)} inputs"
-        measured = Measured()
-        for name, description in self.descriptions().items():
-            measured |= Measured.of(name, replace(description, protocol=protocol), rates[name])
-        return measured
+        told = {name: replace(description, protocol=protocol) for name, description in self.descriptions().items()}
+        return Measured.of_all(told, rates)
 
     def _rates(
         self,

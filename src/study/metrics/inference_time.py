@@ -75,10 +75,8 @@ class InferenceTime:
         times = {when: median(values) for when, values in taken.items()}
         values = {SECONDS: times, RATIO: {"after": times["after"] / times["before"]}}
         protocol = f"one batch of {len(chosen)} inputs, median of {self.passes} passes"
-        measured = Measured()
-        for name, description in self.descriptions().items():
-            measured |= Measured.of(name, replace(description, protocol=protocol), values[name])
-        return measured
+        told = {name: replace(description, protocol=protocol) for name, description in self.descriptions().items()}
+        return Measured.of_all(told, values)
 
 
 def seconds_of(model: nn.Module, inputs: Tensor) -> float:

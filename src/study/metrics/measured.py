@@ -64,6 +64,14 @@ class Measured:
         return Measured(named, {name: description})
 
     @staticmethod
+    def of_all(descriptions: Mapping[str, Description], values: Mapping[str, Mapping[str, float]]) -> Measured:
+        """Several metrics' values, by name, each as in `of`."""
+        measured = Measured()
+        for name, description in descriptions.items():
+            measured |= Measured.of(name, description, values[name])
+        return measured
+
+    @staticmethod
     def without(name: str, description: Description, reason: str) -> Measured:
         """One metric that does not apply."""
         return Measured({}, {name: description}, {name: reason})

@@ -30,16 +30,20 @@ def failing_sample(problem: Problem, count: int) -> Tensor:
 
     A smaller sample is part of a larger one of the same seed.
     """
-    drawn = torch.randperm(len(problem.failing), generator=problem.stream("points"))[:count]
-    return problem.failing[drawn.sort().values.to(problem.failing.device)]
+    return _drawn(problem.failing, count, problem.stream("points"))
 
 
 def random_passing(problem: Problem, count: int | None, generator: torch.Generator) -> Tensor:
     """`count` passing inputs, each as likely as any other ([M] int64), ascending; all if there are no more, or None."""
     if count is None or count >= len(problem.passing):
         return problem.passing
-    order = torch.randperm(len(problem.passing), generator=generator)[:count]
-    return problem.passing[order.sort().values.to(problem.passing.device)]
+    return _drawn(problem.passing, count, generator)
+
+
+def _drawn(indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """At most `count` of the indices [M], each as likely as any other, in their order."""
+    order = torch.randperm(len(indices), generator=generator)[:count]
+    return indices[order.sort().values.to(indices.device)]
 
 
 def passing_sample(problem: Problem, size: int, generator: torch.Generator) -> Tensor:

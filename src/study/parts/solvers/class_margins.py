@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from study.parts.solvers.demands import KEEPS, TOLERANCE, Items, Rows
+from study.parts.solvers.demands import KEEPS, Items, Rows, worst
 from study.parts.solvers.linear_program import Vector
 
 
@@ -70,11 +70,8 @@ class ClassMargins:
         """Of each item that misses a row the one that it misses by most, of these the worst `at_once`."""
         moved = self.features @ change.reshape(self.floors.shape[1], -1).T
         short = self.floors - (moved[np.arange(self.items), self.labels][:, None] - moved)
-        worst = short.argmax(1)
-        by = short[np.arange(self.items), worst] - (0.0 if missed is None else missed)
-        items = np.flatnonzero(by > TOLERANCE)
-        items = items[np.argsort(-by[items], kind="stable")[: self.at_once]]
-        return self.rows(items, worst[items])
+        items = worst(short.max(1) - (0.0 if missed is None else missed), self.at_once)
+        return self.rows(items, short.argmax(1)[items])
 
     def without(self, items: Items) -> ClassMargins:
         floors = self.floors.copy()

@@ -122,6 +122,13 @@ def prices(width: int) -> Vector:
     return costs
 
 
+def worst(by: Vector, count: int) -> Items:
+    """The places of the `count` largest of those misses `by` [R] that are above TOLERANCE, the largest first."""
+    places = np.flatnonzero(by > TOLERANCE)
+    largest: Items = places[np.argsort(-by[places], kind="stable")[:count]]
+    return largest
+
+
 def check_progress(vector: Vector, before: Vector | None) -> None:
     """Raises NoOptimum where the rows that a solution missed have been added and have not moved it.
 

@@ -11,7 +11,7 @@ from scipy.sparse import vstack
 from torch import Tensor
 
 from study.parts.network.frozen_layer import FrozenLayer
-from study.parts.solvers.demands import KEEPS, TOLERANCE, Items, Rows
+from study.parts.solvers.demands import KEEPS, Items, Rows, worst
 from study.parts.solvers.linear_program import Vector
 
 MARGINS_AT_ONCE, SIGNS_AT_ONCE = 400, 1200
@@ -75,9 +75,9 @@ class FrozenMargins:
         logits, slacks = self.layer.at(change)
         short = self.margins - _gaps(logits, self.labels)
         by = short.max(1) - (0.0 if missed is None else missed)
-        items = _worst(by, MARGINS_AT_ONCE)
+        items = worst(by, MARGINS_AT_ONCE)
         switched = np.where(self.signs[:, None], np.minimum(self.slacks, 0.0) - slacks, -np.inf).ravel()
-        places = _worst(switched, SIGNS_AT_ONCE)
+        places = worst(switched, SIGNS_AT_ONCE)
         margins = self.margin_rows(items, short.argmax(1)[items])
         if not len(places):
             return margins
@@ -108,10 +108,3 @@ def _gaps(logits: Vector, labels: Items) -> Vector:
     """By how much the label's logit exceeds each, [m, C]."""
     gaps: Vector = logits[np.arange(len(labels)), labels][:, None] - logits
     return gaps
-
-
-def _worst(by: Vector, count: int) -> Items:
-    """The places of the `count` largest of those above TOLERANCE, the largest first."""
-    places = np.flatnonzero(by > TOLERANCE)
-    worst: Items = places[np.argsort(-by[places], kind="stable")[:count]]
-    return worst
