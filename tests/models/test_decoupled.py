@@ -9,6 +9,7 @@ from study.errors import NotApplicable
 from study.models.classifier import Classifier
 from study.models.decoupled import DecoupledNetwork
 from study.models.mlp import MLP
+from study.runtime.randomness import forked
 from study.storage.models import load_model, save_model
 from tests.problems import build, digits_splits
 from tests.subjects import SUBJECTS, subject
@@ -83,7 +84,8 @@ def test_a_unit_that_is_off_sends_on_what_its_slope_leaves(activation: nn.Module
 
 
 def test_a_stored_network_is_the_same_again_and_bears_an_attack(tmp_path: Path) -> None:
-    network = moved(DecoupledNetwork(build(MLP, widths=[24, 16]), "net.layers.3"))
+    with forked(0, "init"):  # other weights may have a kink within the step below
+        network = moved(DecoupledNetwork(build(MLP, widths=[24, 16]), "net.layers.3"))
     save_model(network, tmp_path)
     inputs = digits_splits()["test"].tensors().inputs[:30].requires_grad_()
     logits = network(inputs)

@@ -40,7 +40,7 @@ class Aprnn(Approach):
     source: ClassVar[str] = "Tao et al.: APRNN, PLDI 2023"
 
     layer: str = "auto"
-    points: Annotated[int, Field(ge=1)] | None = None
+    points: Annotated[int, Field(ge=1)] | None = 200
     protect: Annotated[int, Field(ge=0)] | None = 50
     objective: Objective = "linf"
     eps: Annotated[float, Field(gt=0)] = 1e-3

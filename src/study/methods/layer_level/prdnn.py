@@ -38,7 +38,7 @@ class Prdnn(Approach):
     source: ClassVar[str] = "Sotoudeh & Thakur: PRDNN, PLDI 2021"
 
     layer: str = "auto"
-    points: Annotated[int, Field(ge=1)] | None = None
+    points: Annotated[int, Field(ge=1)] | None = 200
     protect: Annotated[int, Field(ge=0)] | None = 500
     objective: Objective = "linf"
     eps: Annotated[float, Field(gt=0)] = 1e-3

@@ -10,6 +10,9 @@ from scipy.sparse import csr_array, hstack
 from study.parts.solvers.demands import KEEPS, TOLERANCE, Change, Clock, Demands, Items, Solving, check_progress, prices
 from study.parts.solvers.linear_program import LinearProgram, NoOptimum, Vector
 
+_MANY = 10**6
+"""From so many items times numbers on, interior point: each growing program anew is faster than from the last basis."""
+
 
 def met_by_most(solve: Callable[[Demands, Clock], Solving], demands: Demands, limit: float, clock: Clock) -> Solving:
     """What `solve` finds for the demands or, where they cannot all hold within the limit, for those left of them."""
@@ -35,7 +38,8 @@ def contradicting(
     lower = np.concatenate([np.full(demands.width, -limit), np.zeros(demands.items)])
     upper = np.concatenate([np.full(demands.width, limit), np.full(demands.items, np.inf)])
     costs = np.concatenate([np.zeros(demands.width), prices(demands.items)])
-    program, rows = LinearProgram(lower, upper), demands.first()
+    large = demands.items * demands.width > _MANY
+    program, rows = LinearProgram(lower, upper, solver="ipm" if large else "simplex"), demands.first()
     before: Vector | None = None
     while True:
         asked = np.flatnonzero(rows.owners != KEEPS)
