@@ -8,14 +8,15 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import DenseNet
-from torchvision.models.resnet import BasicBlock, conv1x1
-from torchvision.models.vgg import VGG, make_layers
 
 from study.data.split import Split
 from study.models.classifier import Classifier
+from study.models.densenet import DenseNet
+from study.models.facenet import FaceNet
 from study.models.lenet5 import LeNet5
 from study.models.mlp import MLP
+from study.models.resnet import ResNet18
+from study.models.vgg import VGG
 from study.problem.problem import Problem
 from study.problem.task import TaskSpec
 from study.runtime.randomness import forked
@@ -23,50 +24,14 @@ from tests.problems import digits_splits, problem_of
 
 SHAPE = (3, 32, 32)
 COUNTS = {"train": 400, "validation": 100, "repair": 200, "test": 100}
-VGG16 = [4, 4, "M", 8, 8, "M", 16, 16, 16, "M", 32, 32, 32, "M", 32, 32, 32, "M"]
-
-
-class NarrowVGG(VGG):
-    """VGG16-BN at a sixteenth of its width, with two hidden dense layers."""
-
-    def __init__(self) -> None:
-        super().__init__(make_layers(VGG16, batch_norm=True), num_classes=10, init_weights=False)  # type: ignore[arg-type]
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        hidden = [nn.Linear(32, 32), nn.ReLU(), nn.Dropout(), nn.Linear(32, 32), nn.ReLU(), nn.Dropout()]
-        self.classifier = nn.Sequential(*hidden, nn.Linear(32, 10))
-
-
-class NarrowResNet(nn.Module):
-    """ResNet18 at an eighth of its width, with a stem for small images."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
-        self.layer1, self.layer2, self.layer3, self.layer4 = (
-            nn.Sequential(_block(before, width), BasicBlock(width, width))
-            for before, width in ((8, 8), (8, 16), (16, 32), (32, 64))
-        )
-        self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(64, 10)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        features = self.layer4(self.layer3(self.layer2(self.layer1(self.stem(inputs)))))
-        logits: Tensor = self.fc(self.pool(features).flatten(1))
-        return logits
-
-
-def _block(before: int, width: int) -> BasicBlock:
-    if before == width:
-        return BasicBlock(before, width)
-    shortcut = nn.Sequential(conv1x1(before, width, 2), nn.BatchNorm2d(width))
-    return BasicBlock(before, width, 2, shortcut)
-
 
 SUBJECTS: dict[str, Callable[[], nn.Module]] = {
     "lenet5": lambda: LeNet5(input_shape=SHAPE, num_classes=10),
     "mlp": lambda: MLP(input_shape=SHAPE, num_classes=10, widths=(32, 24)),
-    "vgg16_bn": NarrowVGG,
-    "resnet18": NarrowResNet,
-    "densenet121": lambda: DenseNet(4, (3, 3, 3, 3), 8, num_classes=10),
+    "vgg16_bn": lambda: VGG(input_shape=SHAPE, num_classes=10, width=1 / 8),
+    "resnet18": lambda: ResNet18(input_shape=SHAPE, num_classes=10, width=1 / 8),
+    "densenet121": lambda: DenseNet(input_shape=SHAPE, num_classes=10, blocks=(1, 2, 2, 1), width=1 / 8),
+    "facenet": lambda: FaceNet(input_shape=SHAPE, num_classes=10, width=1 / 16),
 }
 
 

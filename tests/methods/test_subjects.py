@@ -21,11 +21,13 @@ SMALL_CHANGES = [row for row in ROWS if row.level != "model"]
 GUARDED = [row for row in ROWS if row.level == "neuron"]
 every_row = pytest.mark.parametrize("row", SMALL_CHANGES, ids=[row.method for row in SMALL_CHANGES])
 NEEDS_HIDDEN_RELU = ("vere", "reassure", "reassure_soft")
-UNADAPTABLE = {(method, name): "hidden" for method in NEEDS_HIDDEN_RELU for name in ("resnet18", "densenet121")}
+UNADAPTABLE = {
+    (method, name): "hidden" for method in NEEDS_HIDDEN_RELU for name in ("resnet18", "densenet121", "facenet")
+}
 """The networks that an approach cannot be applied to, and a word of the reason."""
 SMALLER = {
     "genmunn": ("method.population=6", "method.max_rounds=12"),
-    "irepair": ("method.max_iters=12", "method.lr=1e-3"),
+    "irepair": ("method.max_iters=10", "method.lr=1e-3"),
     "nnrepair": ("method.time_limit=1",),
     "reassure": ("method.points=2",),
     "aprnn": ("method.points=8", "method.protect=8"),

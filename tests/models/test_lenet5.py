@@ -27,6 +27,6 @@ def test_every_size_from_16_up(shape: tuple[int, int, int]) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 15, 28), (1, 28, 15), (64,), (28, 28)])
 def test_what_does_not_fit_is_refused_with_a_way_out(shape: tuple[int, ...]) -> None:
-    with pytest.raises(UsageError, match=r"at least 16x16.*architecture=mlp") as refusal:
+    with pytest.raises(UsageError, match=r"at least 16x16.*try architecture=(small_cnn or )?mlp") as refusal:
         LeNet5(input_shape=shape, num_classes=10)
     assert "x".join(map(str, shape)) in str(refusal.value)

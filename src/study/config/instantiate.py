@@ -49,7 +49,7 @@ def make_classifier(
     if not isinstance(net, nn.Module):
         raise UsageError(f"architecture._target_={node.get('_target_')}: makes no torch.nn.Module")
     if not hasattr(net, "blueprint"):
-        setattr(net, "blueprint", blueprint_from(node))  # noqa: B010
+        setattr(net, "blueprint", blueprint_from(_without_download(node)))  # noqa: B010
     classifier = Classifier(net, mean, std, example.dim() - 1)
     if any(is_lazy(tensor) for tensor in net.state_dict(keep_vars=True).values()):
         with torch.no_grad():
@@ -66,6 +66,11 @@ def blueprint_from(node: Mapping[str, Any]) -> Blueprint:
     if node.get("_partial_"):
         blueprint["partial"] = True
     return blueprint
+
+
+def _without_download(node: Mapping[str, Any]) -> dict[str, Any]:
+    """An architecture's settings without `pretrained: true`: a stored model brings its weights, and fetches none."""
+    return {name: False if (name, value) == ("pretrained", True) else value for name, value in node.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,9 @@ from study.data.transforms import Transform
 from study.errors import UsageError
 from study.runtime.randomness import forked
 
+OWN = "study.models.timm_network.TimmNetwork"
+"""What architecture=timm makes."""
+
 
 def timm_transform(model: str, settings: Mapping[str, Any]) -> Transform:
     """timm's evaluation transform for one of its models, made with these arguments of `timm.create_model`.
@@ -48,11 +51,13 @@ def named_model(architecture: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         UsageError: The architecture does not come from timm.
     """
     target = str(architecture.get("_target_", ""))
+    if target == OWN:
+        return architecture["name"], dict(architecture.get("arguments", {}))
     name = architecture.get("model_name")
     if not (target.startswith("timm.") and target.endswith("create_model") and isinstance(name, str)):
         raise UsageError(
-            f"dataset.timm=true: architecture._target_={target} is not timm.create_model with a model_name; "
-            "set dataset.timm=NAME of a timm model, or dataset.transform"
+            f"dataset.timm=true: architecture._target_={target} is neither architecture=timm nor timm.create_model "
+            "with a model_name; set dataset.timm=NAME of a timm model, or dataset.transform"
         )
     others = {
         key: value

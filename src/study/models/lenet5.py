@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, validate_call
 from torch import Tensor, nn
 
-from study.errors import UsageError
+from study.models.images import image_shape
 
 SMALLEST = 16
 
@@ -23,12 +23,7 @@ class LeNet5(nn.Module):
     @validate_call
     def __init__(self, *, input_shape: tuple[int, ...], num_classes: Annotated[int, Field(ge=2)]) -> None:
         super().__init__()
-        if len(input_shape) != 3 or min(input_shape[1:]) < SMALLEST:
-            raise UsageError(
-                f"architecture=lenet5 takes images of at least {SMALLEST}x{SMALLEST} pixels, "
-                f"not inputs of shape {'x'.join(map(str, input_shape))}; try architecture=mlp"
-            )
-        channels, height, width = input_shape
+        channels, height, width = image_shape("lenet5", input_shape, SMALLEST)
         self.conv1 = nn.Conv2d(channels, 6, 5)
         self.relu1 = nn.ReLU()
         self.pool1 = nn.MaxPool2d(3)

@@ -301,4 +301,4 @@ def test_the_studys_architectures(name: str) -> None:
     assert result.outcome == "repaired" and result.model is not None, result.reason
     targets = failing_sample(problem, 3)
     assert int(right(result.model, problem.repair_set.subset(targets)).sum()) == 3 - result.costs["infeasible_inputs"]
-    assert (result.costs.get("evaluations", 0) > 0) == (name not in ("resnet18", "densenet121"))
+    assert (result.costs.get("evaluations", 0) > 0) == (name not in ("resnet18", "densenet121", "facenet"))

@@ -29,7 +29,7 @@ LAYERS = [
     ("mlp", "net.layers.1"),
     ("vgg16_bn", "net.classifier.0"),
     ("resnet18", "net.layer4.0.downsample.0"),
-    ("densenet121", "net.features.denseblock4.denselayer3.conv2"),
+    ("densenet121", "net.features.denseblock4.denselayer1.conv2"),
 ]
 
 
@@ -82,8 +82,8 @@ def norm_between() -> nn.Module:
 
 
 def test_the_usual_layer_is_the_last_before_a_relu_and_another_linear() -> None:
-    usual = {"lenet5": "net.fc2", "mlp": "net.layers.3", "vgg16_bn": "net.classifier.3"}
-    usual |= {"resnet18": "net.fc", "densenet121": "net.classifier"}
+    usual = {"lenet5": "net.fc2", "mlp": "net.layers.3", "vgg16_bn": "net.classifier.0"}
+    usual |= {"resnet18": "net.fc", "densenet121": "net.classifier", "facenet": "net.classifier"}
     for name, layer in usual.items():
         assert run_from(subject(name).copy(), "auto", torch.rand(2, *SHAPE)).layer == layer
     assert run_from(norm_between(), "auto", torch.rand(2, 1, 8, 8)).layer == "net.layers.4"

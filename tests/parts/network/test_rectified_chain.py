@@ -54,7 +54,8 @@ def test_what_cannot_be_traced_has_its_last_layer_and_what_gives_no_logits_none(
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("lenet5", 3), ("mlp", 3), ("vgg16_bn", 3), ("resnet18", 1), ("densenet121", 1)]
+    ("name", "count"),
+    [("lenet5", 3), ("mlp", 3), ("vgg16_bn", 2), ("resnet18", 1), ("densenet121", 1), ("facenet", 1)],
 )
 def test_of_the_studys_architectures(name: str, count: int) -> None:
     assert name in SUBJECTS

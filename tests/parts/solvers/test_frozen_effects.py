@@ -23,7 +23,7 @@ def frozen(name: str, layer: str, later: bool) -> FrozenLayer:
         ("lenet5", "net.fc2", True),
         ("lenet5", "net.fc3", False),
         ("lenet5", "net.fc1", False),
-        ("vgg16_bn", "net.classifier.3", True),
+        ("vgg16_bn", "net.classifier.0", True),
     ],
 )
 def test_effects_are_what_the_frozen_network_gives_in_either_form(
