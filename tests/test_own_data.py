@@ -135,7 +135,7 @@ def test_arrays_are_images_or_rows(home: Path, shape: tuple[int, ...]) -> None:
             "transforms0",
         ),
         ("dataset.transform={_target_: torchvision.transforms.v2.RandomHorizontalFlip}", "it draws random numbers"),
-        ("dataset.timm=true", "dataset.timm=true: architecture._target_=study.models.lenet5.LeNet5 is not timm"),
+        ("dataset.timm=true", "dataset.timm=true: architecture._target_=study.models.lenet5.LeNet5 is neither"),
         ("dataset.size=[1,2,3]", "dataset.size=[1,2,3]: "),
     ],
 )

@@ -21,6 +21,7 @@ APPROACHES = {
     "+method=arachne": "arachne",
     "+method=arachne seed=3 metric=fast trainer.threads=1": "arachne",
     "+method=full/joint": "full/joint",
+    "+method=published/hudd": "published/hudd",
     "+method=arachne method.population=50 method.alpha=2.5": "arachne alpha=2.5 population=50",
     "+method=arachne method.mutation=[0.5,0.9] method.max_places=null": "arachne max_places=null mutation=[0.5,0.9]",
     "+method=arachne safeguard=soft_voting": "arachne + soft_voting",

@@ -51,6 +51,15 @@ def test_rows_are_normalised_by_the_train_split_and_not_attacked(tmp_path: Path)
     assert loaded(tmp_path / "mine.npz", epsilon=2).threat.radius == 2  # type: ignore[union-attr]
 
 
+def test_groups_of_several_attributes_are_their_combinations(tmp_path: Path) -> None:
+    attributes = np.stack([LABELS, np.arange(40) // 20 * LABELS], axis=1)
+    module = loaded(saved(tmp_path, inputs=np.arange(80).reshape(40, 2), labels=LABELS, groups=attributes))
+    assert module.group_names == ["0, 0", "1, 0", "1, 1"]
+    for split in module.splits.values():
+        item = split.tensors().inputs[:, 0].long() // 2
+        assert split.groups is not None and torch.equal(split.groups, item % 2 + item % 2 * (item >= 20))
+
+
 def test_splits_that_are_given_are_kept(tmp_path: Path) -> None:
     names = ("train", "validation", "repair", "test")
     arrays = {f"{name}_inputs": ROWS[:10] + 100 * place for place, name in enumerate(names)}
@@ -89,6 +98,15 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
         ),
         ({"inputs": PICTURES * 255, "labels": LABELS}, {}, r"images lie in \[0, 1\]"),
         ({"inputs": ROWS, "labels": LABELS + 0.5}, {}, "labels: holds fractions"),
+        (
+            {
+                **{f"{part}_inputs": ROWS for part in ("train", "test")},
+                **{f"{part}_labels": LABELS for part in ("train", "test")},
+                **{"train_groups": np.stack([LABELS] * 2, 1), "test_groups": LABELS},
+            },
+            {},
+            "groups: have the shapes 40x2 in train, 40 in test",
+        ),
         ({"inputs": ROWS.astype(str), "labels": LABELS}, {}, "they are numbers"),
         ({"inputs": np.array([{}] * 40, dtype=object), "labels": LABELS}, {}, "cannot be read .*pickle"),
         ({"inputs": PICTURES, "labels": LABELS}, {"epsilon": 3}, r"dataset.epsilon=3: images lie in \[0, 1\]"),

@@ -86,6 +86,18 @@ def test_there_may_be_more_than_two_sensitive_groups(tmp_path: Path) -> None:
     assert set(module.splits["test"].groups.tolist()) == {0, 1, 2}
 
 
+def test_several_columns_make_a_group_of_each_combination_that_occurs(tmp_path: Path) -> None:
+    elder = PEOPLE["age"] > 40
+    frame = PEOPLE.assign(race=np.where(elder & (PEOPLE["sex"] == "m"), "white", "black"))
+    module = loaded(written(tmp_path, frame), group=["sex", "race"], drop=["id", "race"])
+    assert module.group_names == ["f, black", "m, black", "m, white"]  # no woman is white
+    for split in module.splits.values():
+        inputs = split.tensors().inputs  # age, f, m, ...
+        assert split.groups is not None
+        assert torch.equal(split.groups, torch.where(inputs[:, 1] == 1, 0, 1 + (inputs[:, 0] > 40).long()))
+    assert loaded(tmp_path / "people.csv", group=["sex"]).group_names == ["f", "m"]
+
+
 def test_the_sensitive_group_stays_an_input_unless_it_is_dropped(tmp_path: Path) -> None:
     kept, dropped = (loaded(written(tmp_path), group="sex", drop=["id", *more]) for more in ([], ["sex"]))
     assert kept.group_names == dropped.group_names == ["f", "m"]
@@ -133,6 +145,8 @@ MISSING = PEOPLE.assign(age=PEOPLE["age"].where(PEOPLE["age"] > 20), sex=PEOPLE[
         (PEOPLE, {"label": None}, "dataset.label is not set: .* the columns are id, age, sex"),
         (PEOPLE, {"label": "incom"}, "dataset.label=incom: .*did you mean income"),
         (PEOPLE, {"group": "gender"}, "dataset.group=gender: .*has no such column"),
+        (PEOPLE, {"group": ["sex", "rase"]}, "dataset.group=rase: .*has no such column"),
+        (PEOPLE, {"group": ["sex", "weight"]}, "dataset.group=weight: holds fractions"),
         (PEOPLE, {"drop": ["ids"]}, "dataset.drop=ids: .*has no such column"),
         (PEOPLE, {"label": "weight"}, "dataset.label=weight: holds fractions"),
         (PEOPLE, {"label": "id", "drop": []}, "dataset.label=id: holds 60 different values in 60 items"),

@@ -54,7 +54,8 @@ def test_sequences_are_filled_up_to_the_longest(tmp_path: Path, name: str) -> No
     module = loaded(written(tmp_path, name))
     assert (module.kind, module.input_shape, module.class_names) == ("tokens", (4,), ["neg", "pos"])
     assert ids(module) == filled(4, 0)
-    assert module.follows == {"input_shape": [4], "num_classes": 2, "in_channels": 4, "num_tokens": 10, "padding": 0}
+    known = {"num_tokens": 10, "padding": 0, "length": 4}
+    assert module.follows == {"input_shape": [4], "num_classes": 2, "in_channels": 4} | known
     assert module.threat is None and module.mean is None
 
 

@@ -271,7 +271,12 @@ def test_the_architectures_timm_model_is_made_with_the_architectures_settings(ro
     module.load(0)
     assert module.input_shape == (3, 14, 12)
     assert timm.asked == [("fake_followed", {"img_size": 14, "pretrained": False})]
-    with pytest.raises(UsageError, match="architecture._target_=my.Net is not timm.create_model"):
+    arguments = {"img_size": 16}
+    own = ImageFolder(root=str(root), timm=True)
+    own.adopt({"_target_": "study.models.timm_network.TimmNetwork", "name": "fake_own", "arguments": arguments})
+    own.load(0)
+    assert timm.asked[1:] == [("fake_own", {"img_size": 16, "pretrained": False})]
+    with pytest.raises(UsageError, match="architecture._target_=my.Net is neither architecture=timm nor timm.create"):
         module.adopt({"_target_": "my.Net"})
 
 

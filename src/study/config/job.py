@@ -179,8 +179,22 @@ def _check(job: Job) -> None:
     _ = job.hardware.device
     if job.recipe.checkpoint is not None:
         faulty.checkpoint_fits(job.task.model.get_submodule("net"), Path(job.recipe.checkpoint))
+    elif int(job.recipe.epochs) == 0:
+        _check_trained(job)
     _check_shapes(job.names, job.task, job.architecture.get("num_classes"))
     job.store.check()
+
+
+def _check_trained(job: Job) -> None:
+    """Where nothing is trained, the network has to bring its weights; one of the user's own is taken at their word."""
+    brings = job.architecture.get("pretrained") or job.architecture.get("weights")
+    own = not str(job.architecture.get("_target_")).startswith("study.")
+    if not brings and not (own and job.config["faulty"]["epochs"] == 0):
+        raise UsageError(
+            f"faulty.epochs={job.config['faulty']['epochs']}: nothing is trained, and architecture="
+            f"{job.names.architecture} comes without trained weights; set architecture.pretrained=true, "
+            "faulty.checkpoint=FILE, or faulty.epochs=30"
+        )
 
 
 def _check_shapes(names: Names, task: TaskSpec, num_classes: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -101,6 +102,8 @@ def _data_of(job: Job) -> list[object]:
     limited = job.data.limit is not None
     left_out = set(PLACES) - ({"root", "file"} if limited else set())
     settings = {name: value for name, value in job.config["dataset"].items() if name not in left_out}
+    if isinstance(inner := settings.get("of"), Mapping):
+        settings["of"] = {name: value for name, value in inner.items() if name not in left_out}
     return [settings, None if limited else job.data.content]
 
 

@@ -15,6 +15,8 @@ NO_METHOD = "none"
 NO_SAFEGUARD = "none"
 PLACES = ("root", "file", "name", "download", "in_memory_gib")
 """Settings of a data set that say where it lies, what it is called and how it is read, not what it holds."""
+INNER = "dataset@dataset.of"
+"""The choice of the data set that dataset=skewed is made of."""
 FOLLOWS_SEED = "${seed}"
 """The setting `subject.seed` where each seed of a sweep has a split and a faulty model of its own."""
 LONGEST_VALUE = 40
@@ -54,6 +56,8 @@ class Names:
             architecture = str(values["architecture"]["_target_"]).rpartition(".")[2].lower()
         method, safeguard = choices.get("method", NO_METHOD), choices["safeguard"]
         dataset = _dataset(values["dataset"], choices["dataset"])
+        if INNER in choices and not values["dataset"].get("name"):
+            dataset = f"{_dataset(values['dataset']['of'], choices[INNER])}_s"
         changed = _changed(values, overrides)
         return cls(
             method=method,
@@ -65,7 +69,7 @@ class Names:
             seed=values["seed"],
             subject_seed=None if _follows(config) else values["subject"]["seed"],
             approach=_approach(method, safeguard, changed),
-            subject=_subject(f"{dataset} / {architecture}", values["faulty"].get("checkpoint"), changed),
+            subject=_subject(dataset, architecture, values["faulty"].get("checkpoint"), changed),
         )
 
     @property
@@ -134,14 +138,15 @@ def _listed(changed: Mapping[str, str], group: str) -> list[str]:
     return [f"{key.removeprefix(f'{group}.')}={value}" for key, value in changed.items() if key.startswith(f"{group}.")]
 
 
-def _subject(name: str, checkpoint: str | None, changed: Mapping[str, str]) -> str:
-    """Where weights are brought along, the recipe of training does not matter."""
-    left_out = {f"dataset.{setting}" for setting in PLACES} | {"faulty.checkpoint"}
+def _subject(dataset: str, architecture: str, checkpoint: str | None, changed: Mapping[str, str]) -> str:
+    """Where weights are brought along, the recipe of training does not matter; nor a setting that the name tells."""
+    left_out = {f"dataset.{of}{setting}" for of in ("", "of.") for setting in PLACES} | {"faulty.checkpoint"}
+    left_out |= {key for key, value in changed.items() if key.startswith("dataset.") and value == dataset}
     groups = ("dataset", "architecture", "subject", *(() if checkpoint else ("faulty",)))
     settings = [
         f"{key}={value}" for key, value in changed.items() if key.partition(".")[0] in groups and key not in left_out
     ]
-    return ", ".join([name, *([Path(checkpoint).name] if checkpoint else []), *settings])
+    return ", ".join([f"{dataset} / {architecture}", *([Path(checkpoint).name] if checkpoint else []), *settings])
 
 
 def _text(value: Any) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from study.data.contents import Contents, Items, contents_of
-from study.data.labels import numbered
+from study.data.labels import Column, combined, numbered
 from study.data.module import Limit
 from study.data.part_files import arrays_in, by_part, found
 from study.data.parted import Parted
@@ -27,8 +27,9 @@ USUAL_RADIUS = 0.031
 class Arrays(Parted):
     """Arrays in a .npz file, or in a folder of .npy files.
 
-    They are `inputs`, `labels` and, where items have one, `groups` (sensitive groups); or `train_inputs`,
-    `train_labels`, `test_inputs` and so on for each split. Images are [N, H, W], [N, C, H, W] or [N, H, W, C], bytes or
+    They are `inputs`, `labels` and, where items have one, `groups` (sensitive groups: [N], or [N, attributes], of which
+    each combination that occurs is a group); or `train_inputs`, `train_labels`, `test_inputs` and so on for each split.
+    Images are [N, H, W], [N, C, H, W] or [N, H, W, C], bytes or
     floats in [0, 1]; rows [N, columns]. Splits that are missing are drawn, see `drawing.completed`.
     name: what results call it, None for the name of the file; classes: names of the labels in the order of the
     network's outputs, None: the labels, sorted; mean, std: see `Parted`; epsilon: auto is 0.031 for images, none for
@@ -83,13 +84,25 @@ def _contents(path: Path, changed: tuple[int, ...], classes: tuple[str, ...] | N
     parts = by_part(arrays_in(path, "dataset.file"), ("inputs", "labels"), ("groups",), where)
     labels, names = numbered({part: held["labels"] for part, held in parts.items()}, classes, f"{where}: labels")
     grouped = {part: held["groups"] for part, held in parts.items() if "groups" in held}
-    groups, group_names = numbered(grouped, None, f"{where}: groups") if grouped else ({}, None)
+    groups, group_names = combined(_attributes(grouped, f"{where}: groups"))
     items = {
         part: Items(_tensor(held["inputs"], f"{where}: {part} inputs"), labels[part], groups.get(part))
         for part, held in parts.items()
     }
     kind: Literal["image", "table"] = "table" if items["train"].inputs.dim() == 2 else "image"
     return contents_of(items, where=where, kind=kind, classes=names, groups=group_names)
+
+
+def _attributes(groups: dict[str, Column], where: str) -> dict[str, dict[str, Column]]:
+    """The sensitive attributes one by one, each as the column [N] of every part."""
+    widths = {part: array.shape[1] for part, array in groups.items() if array.ndim == 2}
+    if not widths:
+        return {where: groups} if groups else {}
+    if len(widths) < len(groups) or len(set(widths.values())) > 1:
+        shapes = ", ".join(f"{'x'.join(map(str, array.shape))} in {part}" for part, array in groups.items())
+        raise UsageError(f"{where}: have the shapes {shapes}; there are as many attributes in every split")
+    attributes = range(next(iter(widths.values())))
+    return {f"{where}, column {k}": {part: array[:, k] for part, array in groups.items()} for k in attributes}
 
 
 def _tensor(array: NDArray[Any], where: str) -> torch.Tensor:

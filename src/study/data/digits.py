@@ -24,8 +24,16 @@ class Digits(DataModule):
     Train 800, validation 197, repair 400 and test 400 items, drawn at random.
     """
 
+    description = "handwritten digits, 8x8 grey"
+    licence = "CC BY 4.0"
+    citation = (
+        'Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998, '
+        "doi:10.24432/C50P49"
+    )
+    source = "It is a part of scikit-learn."
     name = "digits"
     input_shape = (1, 8, 8)
+    usual_sizes = SIZES
     recipe: ClassVar[Mapping[str, Any]] = {
         "epochs": 12,
         "optimizer": "adam",

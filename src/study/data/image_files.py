@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -99,6 +100,35 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Tensor:
         image = image.resize(size[::-1], Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(image))
     return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
+
+
+def decoded(paths: Sequence[Path], reading: Reading) -> Tensor:
+    """The images of many files, [N, C, H, W] uint8 from 0 to 255, for a reading without `preprocessing`.
+
+    Those asked for last are kept, as every job of a sweep asks for them: do not write into them.
+    Raises UsageError for an unreadable file.
+    """
+    return _decoded(tuple(map(_stamped, paths)), reading)
+
+
+@lru_cache(maxsize=1)
+def _decoded(files: tuple[tuple[Path, int, int], ...], reading: Reading) -> Tensor:
+    """As `decoded`, of paths with what changes when a file does."""
+    pixels = torch.empty((len(files), *reading.shape), dtype=torch.uint8)
+
+    def read(job: tuple[int, tuple[Path, int, int]]) -> None:
+        pixels[job[0]] = reading.input_of(job[1][0])
+
+    in_threads(read, list(enumerate(files)), "read the images")
+    return pixels
+
+
+def _stamped(path: Path) -> tuple[Path, int, int]:
+    try:
+        status = path.stat()
+    except OSError as problem:
+        raise unreadable(path, problem) from problem
+    return path, status.st_mtime_ns, status.st_size
 
 
 class ImageFiles:

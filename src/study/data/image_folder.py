@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,6 @@ from study.data.layout import Layout, layout_of
 from study.data.module import DataModule, Epsilon, Limit
 from study.data.scaling import check_scale
 from study.data.source import Source
-from study.data.split import Split
 from study.data.timm_transform import named_model, timm_transform
 from study.data.transforms import preprocessing
 from study.errors import UsageError
@@ -148,13 +146,6 @@ class ImageFolder(DataModule):
         sizes = {part: len(listing) for part, listing in self.listings.items()}
         return completed(sizes, generator, f"dataset.root={self.folder}")
 
-    def load(self, seed: int) -> None:
-        """As `DataModule.load`; the images are read now if they fit into `in_memory_gib`."""
-        super().load(seed)
-        items = sum(map(len, self.splits.values()))
-        if items * math.prod(self.input_shape) * 4 / 2**30 <= self.in_memory_gib:
-            self.splits = {name: _in_memory(split) for name, split in self.splits.items()}
-
     def _check_one_way(self) -> None:
         """An image is made an input in one way."""
         ways = {
@@ -183,7 +174,3 @@ class ImageFolder(DataModule):
         if self.given_scale == (None, None):
             self.mean, self.std = ready.mean, ready.std
         return Reading((shape[0], shape[1], shape[2]), self.channels, ready)
-
-
-def _in_memory(split: Split) -> Split:
-    return Split(split.name, split.inputs[torch.arange(len(split))], split.labels, split.groups)

@@ -53,6 +53,33 @@ def numbered(
     return {part: _looked_up(column, places, setting) for part, column in texts.items()}, known
 
 
+def combined(columns: Mapping[str, Mapping[str, Column]]) -> tuple[dict[str, Tensor], list[str] | None]:
+    """Number the combinations of values that occur in several columns, as intersectional groups are.
+
+    >>> sex, race = np.array(["f", "f", "m", "f"]), np.array(["b", "a", "a", "b"])
+    >>> numbers, names = combined({"dataset.group=sex": {"train": sex}, "dataset.group=race": {"train": race}})
+    >>> numbers["train"], names
+    (tensor([1, 0, 2, 1]), ['f, a', 'f, b', 'm, a'])
+
+    Args:
+        columns: the parts of each column, see `numbered`, by the setting that names it.
+
+    Returns:
+        Numbers [N] int64 of each part, and the names of the combinations, sorted by the first column, then the second;
+        without a column nothing and None.
+
+    Raises:
+        UsageError: As `numbered`.
+    """
+    if not columns:
+        return {}, None
+    found = [numbered(parts, None, setting) for setting, parts in columns.items()]
+    rows = {part: torch.stack([numbers[part] for numbers, _ in found], dim=1) for part in found[0][0]}
+    cells, places = torch.cat(list(rows.values())).unique(dim=0, return_inverse=True)
+    names = [", ".join(known[value] for value, (_, known) in zip(cell, found, strict=True)) for cell in cells.tolist()]
+    return dict(zip(rows, places.split([len(part) for part in rows.values()]), strict=True)), names
+
+
 def _texts(column: Column, setting: str) -> NDArray[np.object_]:
     """Each value as text; whole numbers without a decimal point."""
     if column.ndim != 1:

@@ -46,20 +46,27 @@ def layout_of(root: Path) -> Layout:
     """
     if not root.is_dir():
         raise UsageError(f"dataset=image_folder: {root} does not exist or is no folder; {HINT}")
-    parts = _parts(root)
+    return layout_in(_parts(root), "dataset=image_folder", HINT)
+
+
+def layout_in(parts: dict[str, Path], where: str, hint: str) -> Layout:
+    """The layout of these folders, train at least, each by the part that it is; raises UsageError as `layout_of` does.
+
+    where, hint: the setting that names the data, and what to do, for a refusal.
+    """
+    for folder in parts.values():
+        if not folder.is_dir():
+            raise UsageError(f"{where}: {folder} does not exist or is no folder; {hint}")
     classes = _folders(parts["train"])
     if not classes:
-        raise UsageError(f"dataset=image_folder: {parts['train']} holds no folders; {HINT}")
-    for name in classes:
-        if next(Listing().below(parts["train"] / name), None) is None:
-            raise UsageError(
-                f"dataset=image_folder: the class folder {parts['train'] / name} holds no image "
-                f"({', '.join(IMG_EXTENSIONS)}); {HINT}"
-            )
+        raise UsageError(f"{where}: {parts['train']} holds no folders; {hint}")
+    for folder in (parts["train"] / name for name in classes):
+        if next(Listing().below(folder), None) is None:
+            raise UsageError(f"{where}: the class folder {folder} holds no image ({', '.join(IMG_EXTENSIONS)}); {hint}")
     if len(classes) == 1:
-        raise UsageError(f"dataset=image_folder: {parts['train']} holds one class, {classes[0]}; it takes at least two")
+        raise UsageError(f"{where}: {parts['train']} holds one class, {classes[0]}; it takes at least two")
     for folder in parts.values():
-        _same_classes(folder, classes, parts["train"])
+        _same_classes(folder, classes, parts["train"], where)
     return Layout(parts, classes)
 
 
@@ -74,14 +81,12 @@ def _parts(root: Path) -> dict[str, Path]:
     return {name: root / name for name in SPLITS if name in present}
 
 
-def _same_classes(folder: Path, classes: list[str], train: Path) -> None:
+def _same_classes(folder: Path, classes: list[str], train: Path, where: str) -> None:
     here = _folders(folder)
     odd = sorted(set(here) ^ set(classes))
     if odd:
         has, lacks = (folder, train) if odd[0] in here else (train, folder)
-        raise UsageError(
-            f"dataset=image_folder: {has} has the class folder {odd[0]}, {lacks} has not; make them the same"
-        )
+        raise UsageError(f"{where}: {has} has the class folder {odd[0]}, {lacks} has not; make them the same")
 
 
 def _folders(folder: Path) -> list[str]:

@@ -31,7 +31,7 @@ class Listing:
             if entry.name.lower().endswith(IMG_EXTENSIONS) and not entry.is_dir():
                 path = folder / entry.name
                 if not entry.is_file():
-                    raise UsageError(f"dataset=image_folder: {path} is no file that can be read; take it away")
+                    raise UsageError(f"{path} is no file that can be read; take it away")
                 self._see(os.path.realpath(path) if entry.is_symlink() else f"{real}/{entry.name}", path)
                 yield path
         for entry in entries:
@@ -42,8 +42,7 @@ class Listing:
         first = self._seen.setdefault(real, path)
         if first != path:
             raise UsageError(
-                f"dataset=image_folder: {path} and {first} are one, by a symbolic link, so that images would count "
-                "twice; take the link away"
+                f"{path} and {first} are one, by a symbolic link, so that images would count twice; take the link away"
             )
 
 

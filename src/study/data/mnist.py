@@ -33,8 +33,16 @@ class MNIST(DataModule):
     with torchvision, which verifies their checksums, if they are not there.
     """
 
+    description = "handwritten digits, 28x28 grey"
+    licence = "none stated by its authors; commonly given as CC BY-SA 3.0"
+    citation = (
+        'LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", Proceedings of '
+        "the IEEE 86(11), 1998"
+    )
+    source = "Set dataset.download=true, or put its four IDX files into MNIST/raw in the data folder."
     name = "mnist"
     input_shape = (1, 28, 28)
+    usual_sizes = (54_000, 6_000, 5_000, 5_000)
     archive: ClassVar[type[torchvision.datasets.MNIST]] = torchvision.datasets.MNIST
     installed: ClassVar[Path | None] = None
     recipe: ClassVar[Mapping[str, Any]] = {
@@ -140,6 +148,16 @@ class FashionMNIST(MNIST):
     Where `root` is not set, the files of Debian's package dataset-fashion-mnist are used if there are no others.
     """
 
+    description = "pictures of clothes, 28x28 grey"
+    licence = "MIT"
+    citation = (
+        'Xiao, Rasul, Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms", '
+        "2017, arXiv 1708.07747"
+    )
+    source = (
+        "Set dataset.download=true, install Debian's package dataset-fashion-mnist, or put the IDX files into "
+        "FashionMNIST/raw in the data folder."
+    )
     name = "fashion_mnist"
     archive = torchvision.datasets.FashionMNIST
     installed = Path("/usr/share/datasets/fashion-mnist")

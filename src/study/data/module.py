@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from study.data.source import Source
-from study.data.split import Split
+from study.data.split import Inputs, Split
 from study.data.threat import ThreatModel
 from study.runtime.randomness import stream
 from study.storage.files import key_of
@@ -32,8 +33,11 @@ Epsilon = Annotated[float, Field(gt=0, le=1)]
 class DataModule(pl.LightningDataModule, ABC):
     """A data set with its splits train, validation, repair and test, which never share an item.
 
-    Known from the start: `name` of the data set or family, `title` (what results call it), and `recipe` (how its faulty
-    model is usually trained: what `auto` in conf/faulty stands for).
+    Known of the class: `description` (one line), `licence`, `citation` and `source` (one sentence on how to get it),
+    all empty for data of the user's own.
+    Known from the start: `name` of the data set or family, `title` (what results call it), `recipe` (how its faulty
+    model is usually trained: what `auto` in conf/faulty stands for), and `usual_sizes` (items of the four splits,
+    without a limit; None where they follow from the files).
     Known after `check` at the latest: `kind`, `class_names` and `num_classes`, `group_names` (None: items have no
     sensitive group), `input_shape` (without the batch dimension), `bounds` of an input's values, `threat` (what an
     attack may do to an input), `mean` and `std` (per channel or column, None: inputs are used as they are), `follows`
@@ -44,18 +48,25 @@ class DataModule(pl.LightningDataModule, ABC):
 
     root: folder of the data, None for `data_root()`; limit: at most so many items in each split (a limited split is a
     random part of the whole one, so that nothing moves from one split to another); epsilon: radius of attacks, in units
-    of the inputs, which lie within `bounds`.
+    of the inputs, which lie within `bounds`; in_memory_gib: inputs that lie in files are read by `load` where those of
+    all splits need no more than this as float32.
     """
 
+    description: str = ""
+    licence: str = ""
+    citation: str = ""
+    source: str = ""
     name: str
     title: str
     kind: Kind = "image"
     input_shape: tuple[int, ...]
     group_names: list[str] | None = None
+    usual_sizes: tuple[int, int, int, int] | None = None
     bounds: tuple[float, float] = (0.0, 1.0)
     mean: list[float] | None = None
     std: list[float] | None = None
     recipe: ClassVar[Mapping[str, Any]]
+    in_memory_gib: float = 0.0
 
     splits: dict[str, Split]
     indices: dict[str, Tensor]
@@ -147,7 +158,17 @@ class DataModule(pl.LightningDataModule, ABC):
         used = torch.cat(list(self.indices.values())).sort().values
         self.content = source.digest(used)
         self.fingerprint = key_of([*self.presentation, self.content])
-        self.splits = {name: _split(name, source, self.indices[name]) for name in SPLITS}
+        fits = len(used) * math.prod(self.input_shape) * 4 / 2**30 <= self.in_memory_gib
+        self.splits = {name: _split(name, source, self.indices[name], fits) for name in SPLITS}
+        self.splits["test"].variants |= self.variants(source, self.indices["test"])
+
+    def variants(self, source: Source, indices: Tensor) -> Mapping[str, Inputs]:
+        """The items at `indices` [M] of `source`, changed in ways that keep their label, by the name of the change.
+
+        Test items alone are asked for, by metrics of robustness; most data sets know no such change. They are read when
+        a metric asks for them.
+        """
+        return {}
 
     def _limited(self, name: str, indices: Tensor) -> Tensor:
         if self.limit is None or len(indices) <= self.limit:
@@ -156,9 +177,13 @@ class DataModule(pl.LightningDataModule, ABC):
         return indices[order[: self.limit]]
 
 
-def _split(name: str, source: Source, indices: Tensor) -> Split:
+def _split(name: str, source: Source, indices: Tensor, fits: bool) -> Split:
+    """fits: inputs that lie in files are read now."""
     groups = None if source.groups is None else source.groups[indices]
-    return Split(name, source.take(indices), source.labels[indices], groups)
+    inputs = source.take(indices)
+    if fits and not isinstance(inputs, Tensor):
+        inputs = inputs[torch.arange(len(indices))]
+    return Split(name, inputs, source.labels[indices], groups)
 
 
 def _hash_of(indices: Mapping[str, Tensor]) -> str:

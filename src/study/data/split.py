@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -35,10 +35,18 @@ class Inputs(Protocol):
 class Split:
     """Items of one of the four splits (train, validation, repair, test).
 
-    `labels` [N] and `groups` [N] (or None) are always in memory; the inputs need not be.
+    `labels` [N] and `groups` [N] (or None) are always in memory; the inputs need not be. `variants`: the same inputs,
+    changed in ways that keep their label, by the name of the change; each [N, ...], and read when asked for.
     """
 
-    def __init__(self, name: str, inputs: Inputs, labels: Tensor, groups: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        inputs: Inputs,
+        labels: Tensor,
+        groups: Tensor | None = None,
+        variants: Mapping[str, Inputs] | None = None,
+    ) -> None:
         sizes = {"inputs": len(inputs), "labels": len(labels), "groups": len(labels if groups is None else groups)}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"split {name}: as many of each are needed, not {sizes}")
@@ -46,6 +54,7 @@ class Split:
         self.inputs = inputs
         self.labels = labels
         self.groups = groups
+        self.variants = dict(variants or {})
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -90,12 +99,14 @@ class Split:
         in_memory = isinstance(self.inputs, Tensor | Concatenated)
         inputs = self.inputs[indices] if in_memory else Selected(self.inputs, indices)
         groups = None if self.groups is None else self.groups[indices]
-        return Split(name or self.name, inputs, self.labels[indices], groups)
+        variants = {change: Selected(changed, indices) for change, changed in self.variants.items()}
+        return Split(name or self.name, inputs, self.labels[indices], groups, variants)
 
     def to(self, device: torch.device) -> Split:
         """The same split with everything that lies in memory on `device`."""
         inputs = self.inputs.to(device) if isinstance(self.inputs, Tensor | Concatenated) else self.inputs
-        return Split(self.name, inputs, self.labels.to(device), None if self.groups is None else self.groups.to(device))
+        groups = None if self.groups is None else self.groups.to(device)
+        return Split(self.name, inputs, self.labels.to(device), groups, self.variants)
 
 
 class Selected:

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from study.data.contents import Contents, Items, contents_of
-from study.data.labels import numbered
+from study.data.labels import combined, numbered
 from study.data.module import Limit
 from study.data.part_files import Stamped, found, split_files
 from study.data.parted import Parted
@@ -37,9 +37,9 @@ class Table(Parted):
     of text or truth values as one column of 0 and 1 for each of its values, in their order. Splits that are missing are
     drawn, see `drawing.completed`.
     name: what results call it, None for the name of the file; label: the column to predict; group: the column of the
-    sensitive group, which stays an input unless it is in `drop`; classes: the values of the label in
-    the order of the network's outputs, None: sorted; mean, std: see `Parted`; epsilon: radius of attacks on the columns
-    of numbers, in their own units.
+    sensitive group, or several columns, of whose values each combination that occurs is a group ("female, black"); they
+    stay inputs unless they are in `drop`; classes: the values of the label in the order of the network's outputs, None:
+    sorted; mean, std: see `Parted`; epsilon: radius of attacks on the columns of numbers, in their own units.
     """
 
     name = "table"
@@ -51,7 +51,7 @@ class Table(Parted):
         file: str | None = None,
         name: str | None = None,
         label: str | None = None,
-        group: str | None = None,
+        group: str | list[str] | None = None,
         drop: list[str] = [],  # noqa: B006 (pydantic copies it)
         classes: list[str | int] | None = None,
         mean: Scale = "auto",
@@ -63,7 +63,7 @@ class Table(Parted):
         self.file = file
         self.title = name or (Path(file).stem if file else self.name)
         self.label = label
-        self.group = group
+        self.group = (group,) if isinstance(group, str) else tuple(group or ())
         self.drop = tuple(drop)
         self.classes = None if classes is None else tuple(map(str, classes))
 
@@ -80,7 +80,7 @@ class Table(Parted):
 
 @lru_cache(maxsize=2)
 def _contents(
-    files: Stamped, label: str | None, group: str | None, drop: tuple[str, ...], classes: tuple[str, ...] | None
+    files: Stamped, label: str | None, group: tuple[str, ...], drop: tuple[str, ...], classes: tuple[str, ...] | None
 ) -> Contents:
     """Kept, as every job of a sweep asks for it."""
     frames = {part: frame_of(path) for part, path, _ in files}
@@ -89,17 +89,16 @@ def _contents(
         raise UsageError(
             f"dataset.label is not set: it names the column to predict; the columns are {_listed(columns)}"
         )
-    for setting, name in [("label", label), ("group", group), *(("drop", name) for name in drop)]:
-        if name is not None and name not in columns:
+    named = [("label", label), *(("group", name) for name in group), *(("drop", name) for name in drop)]
+    for setting, name in named:
+        if name not in columns:
             raise UsageError(f"dataset.{setting}={name}: {path} has no such column; {nearest(name, columns)}")
     inputs = [name for name in columns if name != label and name not in drop]
-    read = [name for name in columns if name in (*inputs, label, group)]
+    read = [name for name in columns if name in (*inputs, label, *group)]
     _check(frames, read, {part: path for part, path, _ in files})
     labels, names = numbered(_column(frames, label), classes, f"dataset.label={label}")
-    groups, group_names = (
-        ({}, None) if group is None else numbered(_column(frames, group), None, f"dataset.group={group}")
-    )
-    rows, numbers = _encoded(frames, inputs, path)
+    groups, group_names = combined({f"dataset.group={name}": _column(frames, name) for name in group})
+    rows, numbers = encoded(frames, inputs, path)
     items = {part: Items(rows[part], labels[part], groups.get(part)) for part in frames}
     return contents_of(
         items, where=f"dataset.file={path}", kind="table", classes=names, groups=group_names, columns=numbers
@@ -135,10 +134,16 @@ def _check(frames: dict[str, pd.DataFrame], read: list[str], paths: dict[str, Pa
             )
 
 
-def _encoded(
+def encoded(
     frames: dict[str, pd.DataFrame], inputs: list[str], path: Path
 ) -> tuple[dict[str, Tensor], tuple[int, ...]]:
-    """Rows [N, columns] float32 of each part, and the places of the columns that hold numbers."""
+    """Rows [N, columns] float32 of each part, and the places of the columns that hold numbers.
+
+    inputs: the columns to encode, in this order; path: of a file, for a refusal.
+
+    Raises:
+        UsageError: A column holds times or too many different texts, or there is no column.
+    """
     import pandas as pd
 
     whole = pd.concat(list(frames.values()), ignore_index=True)

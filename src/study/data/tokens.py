@@ -86,8 +86,9 @@ class Tokens(Parted):
 
     @property
     def follows(self) -> dict[str, Any]:
-        """As `DataModule.follows`; `num_tokens`, and `padding`, the id that fills sequences up."""
-        return super().follows | {"num_tokens": self.num_tokens, "padding": self.padding}
+        """As `DataModule.follows`; `num_tokens`, `padding`, the id that fills sequences up, and their `length`."""
+        held = {"num_tokens": self.num_tokens, "padding": self.padding, "length": self.input_shape[0]}
+        return super().follows | held
 
     @property
     def presentation(self) -> list[Any]:

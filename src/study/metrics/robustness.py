@@ -88,7 +88,7 @@ class PGD:
     Args:
         loss: what the attack climbs.
         norm: of the ball.
-        epsilon: radius in units of the inputs; None: see `limits`.
+        epsilon: radius in the units of the threat model; None: see `limits`.
         steps: gradient steps.
         relative_step: step size as a share of the radius.
         samples: how many inputs a metric that uses this attack draws at most.
@@ -167,8 +167,8 @@ class PGD:
     ) -> Tensor:
         """Indices into the batch of the inputs that no iterate fools."""
         lower, upper = threat.ball(inputs)
-        moves = lower < upper
-        iterate = (inputs + _start(threat, moves, generator, inputs.dtype)).clamp(lower, upper)
+        moves, unit = lower < upper, threat.unit(inputs)
+        iterate = (inputs + unit * _start(threat, moves, generator, inputs.dtype)).clamp(lower, upper)
         alive = torch.arange(len(inputs), device=inputs.device)
         for step in range(self.steps):
             if len(alive) == 0:
@@ -179,11 +179,12 @@ class PGD:
             (gradient,) = torch.autograd.grad(LOSSES[self.loss](logits, labels), iterate)
             right = logits.argmax(dim=1) == labels
             alive, labels, lower, upper = alive[right], labels[right], lower[right], upper[right]
-            direction = gradient[right].sign() if threat.norm == "linf" else _unit(gradient[right] * moves[alive])
-            change = self.relative_step * threat.radius * direction
+            slope = gradient[right] * unit  # along the inputs counted in their units
+            direction = slope.sign() if threat.norm == "linf" else _unit(slope * moves[alive])
+            change = self.relative_step * threat.radius * direction * unit
             iterate = iterate.detach()[right] + change
             if threat.norm == "l2":
-                iterate = _shortened(iterate, inputs[alive], threat.radius)
+                iterate = _shortened(iterate, inputs[alive], threat.radius, unit)
             iterate = iterate.clamp(lower, upper)
             progress.advance()
         with torch.no_grad():
@@ -191,7 +192,7 @@ class PGD:
 
 
 def _start(threat: ThreatModel, moves: Tensor, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-    """Changes of inputs [N, ...], uniform in the ball; `moves` [N, ...] bool: which of their values can move.
+    """Changes of inputs [N, ...], in their units, uniform in the ball; `moves` [N, ...] bool: which values can move.
 
     Drawn on the CPU, for the whole batch at once: they depend neither on the device nor on the model.
     """
@@ -204,10 +205,13 @@ def _start(threat: ThreatModel, moves: Tensor, generator: torch.Generator, dtype
     return threat.radius * _per_input(length, moves) * _unit(direction)
 
 
-def _shortened(iterate: Tensor, inputs: Tensor, radius: float) -> Tensor:
-    """The iterate [N, ...], its L2 distance from the inputs cut to the radius; bounds that hold these cut no deeper."""
+def _shortened(iterate: Tensor, inputs: Tensor, radius: float, unit: Tensor) -> Tensor:
+    """The iterate [N, ...], its L2 distance from the inputs, in their units, cut to the radius.
+
+    Bounds that hold the inputs cut no deeper.
+    """
     change = iterate - inputs
-    return inputs + change * (radius / _length(change).clamp(min=radius))
+    return inputs + change * (radius / _length(change / unit).clamp(min=radius))
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
 """The inputs that a costly metric measures in place of the whole test split: a seeded sample."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from study.data.split import Split
+from study.data.split import Inputs, Selected, Split
 from study.runtime.randomness import stream
 
 FROM_FILES = 2000
@@ -17,12 +18,13 @@ class Sample:
     """Inputs that a metric may choose from.
 
     inputs: [N, ...], in their natural range; target: [N] long, the labels; right: [N] bool, the inputs that both
-    models classify right.
+    models classify right; variants: the same inputs changed, see `Split`; read when asked for, onto any device.
     """
 
     inputs: Tensor
     target: Tensor
     right: Tensor
+    variants: Mapping[str, Inputs] = field(default_factory=dict)
 
     def at(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """The inputs and the labels at `places` [K] long."""
@@ -42,7 +44,8 @@ def sample_of(test: Split, before: Tensor, after: Tensor, seed: int) -> Sample:
         batch = test.tensors()
     else:
         batch = test.fetch(torch.randperm(len(test), generator=stream(seed, "attack", "files"))[:FROM_FILES])
-    return Sample(batch.inputs, batch.labels, right[batch.indices])
+    variants = {change: Selected(changed, batch.indices) for change, changed in test.variants.items()}
+    return Sample(batch.inputs, batch.labels, right[batch.indices], variants)
 
 
 def draw_sample(candidates: Tensor, size: int, generator: torch.Generator) -> Tensor:

@@ -83,23 +83,23 @@ class FaultyTraining(Stage):
             self.trainer.should_stop = True
 
 
-def checkpoint_fits(net: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The state of a user's checkpoint.
+def checkpoint_fits(net: nn.Module, path: Path, setting: str = "faulty.checkpoint") -> dict[str, Tensor]:
+    """The state of a user's checkpoint, which `setting` names.
 
     Raises UsageError, naming the first tensors, if `net` has others, or if some are not finite or of another kind.
     """
     expected = net.eval().state_dict()
-    state = _unwrapped(load_checkpoint(path), expected)
+    state = _unwrapped(load_checkpoint(path, setting), expected)
     differing = [f"{name} is missing" for name in expected if name not in state]
     reasons = {name: unfit(state[name], tensor) for name, tensor in expected.items() if name in state}
     differing += [f"{name} {reason}" for name, reason in reasons.items() if reason]
     differing += [f"{name} is unknown to the architecture" for name in state if name not in expected]
     if differing:
         more = f", and {len(differing) - 3} more" if len(differing) > 3 else ""
-        raise UsageError(f"faulty.checkpoint={path} does not fit the architecture: {'; '.join(differing[:3])}{more}")
+        raise UsageError(f"{setting}={path} does not fit the architecture: {'; '.join(differing[:3])}{more}")
     for name, tensor in expected.items():
         if found := not_finite(state[name], tensor):
-            raise UsageError(f"faulty.checkpoint={path}: {name} holds {found}, so the model has no answers to repair")
+            raise UsageError(f"{setting}={path}: {name} holds {found}, so the model has no answers to repair")
     return state
 
 
@@ -139,18 +139,18 @@ class FaultySource:
         return Faulty(model.to(self.hardware.device).eval(), None)
 
     def _train(self, folder: Path, train: Split, validation: Split) -> None:
-        log.info("training the faulty model: at most %d epochs on %d inputs", int(self.recipe.epochs), len(train))
+        if int(self.recipe.epochs):
+            log.info("training the faulty model: at most %d epochs on %d inputs", int(self.recipe.epochs), len(train))
         with forked(self.seed, "faulty", "init"):
             model = self.make_model().to(self.hardware.device)
         training = FaultyTraining(model, self.recipe, train, validation, self.seed)
         curves, start = Curves(), time.perf_counter()
         with forked(self.seed, "faulty", "layers"):
             fit(training, self.hardware, curves, title="train the faulty model")
-        training.best.restore(model)  # without an epoch the initial weights are the model
-        score = training.best.score
+        training.best.restore(model)  # without an epoch the weights that the network comes with are the model
         fields: dict[str, Any] = {
             "seconds": time.perf_counter() - start,
-            "validation_accuracy": accuracy(model, validation) if score is None else score,
+            "validation_accuracy": training.best.score,
             "curve": curves.values.get(CURVE, []),
         }
         with new_folder(folder) as new:
@@ -160,7 +160,10 @@ class FaultySource:
                 save_state(model.eval().state_dict(), new / HISTORY)
             (new / "training.json").write_text(json.dumps(fields, indent=2))
             seal(new)
-        log.info("trained in %.0f s: %.2f %% on validation", fields["seconds"], 100 * fields["validation_accuracy"])
+        if training.best.score is None:
+            log.info("nothing is trained: the faulty model is the network with the weights that it comes with")
+        else:
+            log.info("trained in %.0f s: %.2f %% on validation", fields["seconds"], 100 * training.best.score)
 
     def _restored(self, path: Path) -> nn.Module:
         model = self.make_model()

@@ -41,7 +41,8 @@ class FreeAdversary:
         """The attacked items moved by the radius along the sign of their gradient, within what the threat allows."""
         assert attacked.grad is not None, "the backward pass of the clean loss comes first"
         inputs = attacked.detach()
-        return (inputs + self.threat.radius * attacked.grad.sign()).clamp(*self.threat.ball(inputs))
+        step = self.threat.radius * self.threat.unit(inputs)
+        return (inputs + step * attacked.grad.sign()).clamp(*self.threat.ball(inputs))
 
     def loss(self, model: nn.Module, attacked: Tensor, labels: Tensor) -> Tensor:
         """weight * share * mean cross-entropy of the examples; labels: [B] of the whole batch."""
