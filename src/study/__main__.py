@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import study
 from study.errors import UsageError
 from study.storage.paths import multirun
 from study.storage.space import full_disk
+
+if TYPE_CHECKING:
+    from study.config.compose import Composed
 
 TELLS = ("help", "hydra_help", "shell_completion")
 """Arguments with which Hydra only tells what there is."""
@@ -53,6 +58,7 @@ def find_own_modules() -> None:
 def _start() -> None:
     import hydra
 
+    from study.cli.absent import present
     from study.cli.launch import launch
     from study.cli.search import score
     from study.cli.sweep import Sweep
@@ -61,8 +67,11 @@ def _start() -> None:
 
     argv = with_plus(sys.argv[1:])
     arguments = parsed(argv)
-    if not any(getattr(arguments, name) for name in TELLS) and _is_only_checked(arguments):
-        return
+    if not any(getattr(arguments, name) for name in TELLS):
+        argv, jobs = present(argv, conf_folder())
+        arguments = parsed(argv)
+        if _is_only_checked(arguments, jobs):
+            return
     sys.argv[1:] = for_hydra(argv, arguments)
     task = score if searches(arguments) else launch
     try:
@@ -73,16 +82,13 @@ def _start() -> None:
         sys.exit(1)
 
 
-def _is_only_checked(arguments: Namespace) -> bool:
+def _is_only_checked(arguments: Namespace, jobs: Sequence[Composed]) -> bool:
     """Check every job; whether the user asked to see them only, in which case they have been listed."""
-    from study.config.compose import composed, searches
-    from study.storage.paths import conf_folder
-
-    jobs = composed(arguments, conf_folder())
     if any(getattr(arguments, name) for name in SHOWS):
         return False
     from study.cli.launchers import check_folders, check_launcher
     from study.cli.plan import check, show, unfinished
+    from study.config.compose import searches
 
     if arguments.multirun:
         check_launcher(jobs[0])
