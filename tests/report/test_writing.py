@@ -47,7 +47,7 @@ def test_an_output_that_is_a_file_is_refused(store: Store, tmp_path: Path) -> No
 def test_nothing_is_written_when_the_page_cannot_be_made(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "html", lambda comparison: 1 / 0)
+    monkeypatch.setattr(page, "html", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write(store.uri, "study", tmp_path / "report")
     assert not (tmp_path / "report").exists()

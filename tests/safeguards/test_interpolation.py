@@ -11,6 +11,7 @@ from torch import nn
 from study.errors import NotApplicable
 from study.problem.prediction import right
 from study.problem.problem import Problem
+from study.safeguards.base import taken_off
 from study.safeguards.interpolation import GRID, Between, Interpolation, best_share, sample
 from tests.problems import digits_problem, digits_splits, same
 from tests.safeguards.models import spoilt
@@ -95,7 +96,7 @@ def test_the_share_is_the_best_on_validation_under_the_bound(limit: float | None
     share = best_share(problem, between(problem, repaired), limit)
     assert share in GRID and share == literal_share(problem, repaired, limit)
     guarded = Interpolation(nfr_max=None if limit is None else 2 * limit).guard(problem, repaired)
-    assert same(guarded, between(problem, repaired).at(share))
+    assert same(guarded, between(problem, repaired).at(share)) and taken_off(guarded) == {"share": share}
 
 
 def test_it_breaks_less_than_the_repair_and_fixes_more_than_nothing() -> None:

@@ -18,6 +18,8 @@ from tests.commands import FAST, prepared, run_job
 
 pytestmark = pytest.mark.usefixtures("store")
 FINETUNE = ("+method=finetune", "method.epochs=2", *FAST)
+FITTED = {"interpolation": "share", "uncertainty_scaling": "temperature"}
+"""What a safeguard chooses with its usual settings."""
 NAMES = sorted(path.stem for path in (conf_folder() / "safeguard").glob("*.yaml"))
 
 
@@ -48,6 +50,8 @@ def test_all_safeguards_share_one_repair_and_each_model_is_stored_as_it_was_meas
         recorded = pyarrow.parquet.read_table(folder / "artifacts" / "predictions.parquet").to_pydict()
         confidence = model(inputs).softmax(1).amax(1)
         assert outcome == "repaired" and result.tags["safeguard"] == name
+        fitted = {cost for cost in result.metrics if cost.startswith("cost/safeguard_")}
+        assert fitted == ({f"cost/safeguard_{FITTED[name]}"} if name in FITTED else set())
         assert model(inputs).argmax(1).tolist() == recorded["after"]
         assert confidence.allclose(torch.tensor(recorded["after_confidence"]), atol=1e-6)
         right = [after == label for after, label in zip(recorded["after"], recorded["label"], strict=True)]

@@ -10,6 +10,7 @@ from torch import nn
 from study.models.votes import SoftVote, mixed
 from study.problem.prediction import predict, right
 from study.problem.problem import Problem
+from study.safeguards.base import taken_off
 from study.safeguards.soft_voting import GRID, SoftVoting, smallest_tau
 from tests.problems import digits_problem, digits_splits
 from tests.safeguards.models import spoilt
@@ -42,6 +43,7 @@ def test_negative_flips_on_validation_are_at_most_half_of_the_limit(noise: float
     problem = digits_problem()
     repaired = spoilt(problem, noise)
     guarded = SoftVoting(tau="auto", nfr_max=nfr_max).guard(problem, repaired)
+    assert taken_off(guarded) == {"tau": guarded.tau if isinstance(guarded, SoftVote) else 0}
     assert negative_flips(problem, guarded) <= nfr_max / 2
     assert negative_flips(problem, repaired) > nfr_max / 2 or guarded is repaired
     if isinstance(guarded, SoftVote):
@@ -77,4 +79,5 @@ def test_both_models_count_alike_unless_it_is_said_otherwise() -> None:
     problem, inputs = digits_problem(), digits_splits()["test"].tensors().inputs
     repaired = spoilt(problem, 0.1)
     expected = (problem.faulty(inputs).softmax(1) + repaired(inputs).softmax(1)) / 2
-    assert SoftVoting().guard(problem, repaired)(inputs).exp().allclose(expected, atol=1e-6)
+    guarded = SoftVoting().guard(problem, repaired)
+    assert guarded(inputs).exp().allclose(expected, atol=1e-6) and taken_off(guarded) == {}  # nothing was fitted

@@ -12,6 +12,7 @@ from torch import Tensor
 from study.models.votes import SoftVote
 from study.problem.prediction import predict
 from study.runtime.randomness import stream
+from study.safeguards.base import taken_off
 from study.safeguards.uncertainty_scaling import UncertaintyScaling, best_fit, squared_error
 from tests.problems import digits_problem, digits_splits
 from tests.safeguards.models import spoilt
@@ -38,6 +39,13 @@ def test_the_fit_is_the_least_of_the_objective() -> None:
     assert found < 1.49  # the regulariser draws it to zero
 
 
+def test_of_several_starts_the_one_that_ends_lowest_counts() -> None:
+    before = logits()
+    for starts in ((1.0, 1e4), (1e4, 1.0)):  # where all answers are alike nothing says which way is down
+        assert best_fit(before, before / 2, (1e4,), 0.0) == pytest.approx(1e4, rel=0.1)
+        assert best_fit(before, before / 2, starts, 0.0) == pytest.approx(2.0, abs=1e-2)
+
+
 def test_a_low_temperature_is_fitted_again_without_the_regulariser() -> None:
     before = logits(0.3)  # errors so small that the regulariser, not the data, sets T
     after = before / 0.82
@@ -62,5 +70,6 @@ def test_the_vote_mixes_the_faulty_model_at_that_temperature() -> None:
     before, after = predict(problem.faulty, problem.validation), predict(repaired, problem.validation)
     temperature = safeguard.temperature(before, after)
     assert isinstance(vote, SoftVote) and vote.temperature == temperature != 1
+    assert taken_off(vote) == {"temperature": temperature}
     expected = ((problem.faulty(inputs) / temperature).softmax(1) + repaired(inputs).softmax(1)) / 2
     assert vote(inputs).exp().allclose(expected, atol=1e-6)

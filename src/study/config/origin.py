@@ -12,9 +12,10 @@ from study.tracking.result import Origin
 
 def origin_of(job: Job, keys: Keys, folder: Path) -> Origin:
     """The faulty model and the splits of a job whose data is loaded; `folder` is the job's own."""
+    cached = keys.faulty_folder.is_dir()  # neither a checkpoint nor a model that nothing was done with
     return Origin(
         faulty=keys.faulty,
-        folder="" if job.recipe.checkpoint else os.path.relpath(keys.faulty_folder, folder.resolve()),
+        folder=os.path.relpath(keys.faulty_folder, folder.resolve()) if cached else "",
         checkpoint=job.checkpoint_digest,
         items={name: len(split) for name, split in job.data.splits.items()},
     )

@@ -71,6 +71,6 @@ def _faulty(folder: Path, result: Result, checkpoint: str | None, model: nn.Modu
         return model
     path = folder.resolve() / origin.folder / WEIGHTS
     if not path.is_file():
-        raise UsageError(f"{folder}: its faulty model is gone ({path})")
+        raise UsageError(f"{folder}: its faulty model is gone ({path if origin.folder else 'it was not kept'})")
     load_state(model, path)
     return model

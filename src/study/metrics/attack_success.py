@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from study.data.threat import ThreatModel
 from study.errors import NotApplicable
+from study.metrics.base import check_gradient
 from study.metrics.description import Description
 from study.metrics.measured import Measured
 from study.metrics.robustness import NORMS, PGD, limits
@@ -74,6 +75,7 @@ class AttackSuccess(PGD):
         generator: torch.Generator,
     ) -> Measured:
         """See `ModelMetrics.measured`."""
+        check_gradient(before, after)
         threat = limits(threat, self.epsilon, sample.inputs, self.norm)
         both, others = sample.right.nonzero().squeeze(1), (~sample.right).nonzero().squeeze(1)
         chosen = draw_sample(both, self.samples, generator)
@@ -125,4 +127,4 @@ class AttackSuccess(PGD):
     def _protocol(self, threat: ThreatModel, count: int) -> str:
         """Attack, loss, norm, radius, steps, inputs."""
         loss = self.loss.replace("_", "-")
-        return f"PGD, {loss} loss, {NORMS[threat.norm]} radius {threat.radius:g}, {self.steps} steps, {count} inputs"
+        return f"PGD, {loss} loss, {NORMS[threat.norm]} radius {threat.size}, {self.steps} steps, {count} inputs"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from study.data.threat import ThreatModel
+from study.errors import NotApplicable
 from study.metrics.description import Description, Role, Unit
 from study.metrics.measured import Measured
 from study.metrics.sampling import Sample
@@ -29,6 +30,13 @@ def is_right(logits: Tensor, target: Tensor) -> Tensor:
     tensor([ True, False])
     """
     return logits.argmax(dim=1) == target
+
+
+def check_gradient(*models: nn.Module) -> None:
+    """Raise NotApplicable where a model, or a part of one, states in `no_gradient` why an attack cannot follow it."""
+    for part in (part for model in models for part in model.modules()):
+        if reason := getattr(part, "no_gradient", ""):
+            raise NotApplicable(reason)
 
 
 class Comparison(Metric):

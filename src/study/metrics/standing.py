@@ -38,10 +38,17 @@ class Standing:
     seed: int
 
     @classmethod
-    def of(cls, model: nn.Module, splits: Mapping[str, Split], checkpoint: str | None, seed: int) -> Standing:
+    def of(
+        cls,
+        model: nn.Module,
+        splits: Mapping[str, Split],
+        checkpoint: str | None,
+        seed: int,
+        setting: str = "faulty.checkpoint",
+    ) -> Standing:
         """Run `model` over the test split; of a user's checkpoint, say how right it is on the other splits as well.
 
-        A checkpoint that is hardly better than chance on the training split is warned of.
+        A checkpoint that is hardly better than chance on the training split is warned of; `setting` is what names it.
         """
         logits = predict(model, splits["test"])
         others = ("validation",) if checkpoint is None else ("train", "validation")
@@ -52,7 +59,7 @@ class Standing:
         told = ", ".join(f"{rate:.2%} on {name}" for name, rate in everywhere.items())
         log.info("%s: accuracy %s", Path(checkpoint).name, told)
         if doubt := suspicion(rates["train"], splits["train"].labels):
-            log.warning("faulty.checkpoint=%s: %s", checkpoint, doubt)
+            log.warning("%s=%s: %s", setting, checkpoint, doubt)
         return cls(splits, logits, rates, seed)
 
     def beside(self, model: nn.Module | None) -> Measured:

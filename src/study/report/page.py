@@ -1,5 +1,6 @@
 """The comparison as one web page that needs nothing but itself."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,8 +44,8 @@ class Cell:
     further: bool = False
 
 
-def html(comparison: Comparison) -> str:
-    """The page as text."""
+def html(comparison: Comparison, safeguards: Mapping[str, bytes] = {}) -> str:
+    """The page as text; safeguards: a picture (PNG) of each subject that has one, by its name."""
     environment = Environment(
         loader=PackageLoader("study.report", "template"),
         autoescape=True,
@@ -58,6 +59,7 @@ def html(comparison: Comparison) -> str:
         comparison=comparison,
         cells={subject.name: _cells(subject, comparison.properties) for subject in comparison.subjects},
         plots=[drawn for subject in comparison.subjects if (drawn := plot(subject, comparison.properties))],
+        safeguards={name: base64.b64encode(content).decode() for name, content in safeguards.items()},
         levels=[level for level in LEVELS if any(row.level == level for row in rows)],
         heading=formats.heading,
         star=formats.star(comparison.subjects),

@@ -1,11 +1,12 @@
 """One report, top to bottom: read the store, choose the runs, compare, show, write."""
 
+import re
 from pathlib import Path
 
 from rich.console import Console
 
 from study.errors import UsageError
-from study.report import page, runs, table, terminal
+from study.report import page, runs, safeguards, table, terminal
 from study.report.comparison import compare
 from study.report.selection import Filters, newest, select
 from study.storage.files import write_atomically
@@ -21,6 +22,8 @@ def write(
 ) -> Path:
     """Write `comparison.csv` and `report.html` into `output`, and print the comparison if a console is given.
 
+    Beside them a picture `safeguards_SUBJECT.png` of each subject that has repairs with several safeguards.
+
     Returns:
         The path of the page.
 
@@ -30,12 +33,18 @@ def write(
     chosen = select(runs.read(tracking_uri, experiment), filters or Filters())
     current, left_out = newest(chosen)
     comparison = compare(current, left_out)
-    texts = {"comparison.csv": table.csv(comparison), "report.html": page.html(comparison)}
+    drawn = {each.name: safeguards.picture(each, comparison.properties) for each in comparison.subjects}
+    pictures = {name: content for name, content in drawn.items() if content is not None}
+    files: dict[str, str | bytes] = {
+        "comparison.csv": table.csv(comparison),
+        "report.html": page.html(comparison, pictures),
+        **{f"safeguards_{re.sub('[^A-Za-z0-9]+', '_', name)}.png": content for name, content in pictures.items()},
+    }
     if console is not None:
         terminal.show(comparison, console)
     try:
-        for name, text in texts.items():
-            write_atomically(output / name, text)
+        for name, content in files.items():
+            write_atomically(output / name, content)
     except OSError as error:
         raise UsageError(f"--output: cannot write to {output}: {error.strerror}") from error
     return output / "report.html"

@@ -22,7 +22,7 @@ from study.problem.problem import Problem
 from study.runtime.randomness import forked, stream
 from study.runtime.settings import settings
 from study.safeguards.alike import check_alike
-from study.safeguards.base import Safeguard
+from study.safeguards.base import Safeguard, noted
 
 GRID = [step / 20 for step in range(21)]
 """Shares of the repaired weights that are tried: 0, 0.05, .. 1."""
@@ -50,7 +50,7 @@ class Interpolation(Safeguard):
         between = Between(problem.faulty, repaired, sample(problem.train, self.inputs, problem.seed), problem.seed)
         share = best_share(problem, between, None if self.nfr_max is None else self.nfr_max / 2)
         log.info("interpolation: a = %.2f, chosen on validation", share)
-        return between.at(share)
+        return noted(between.at(share), share=share)
 
 
 class Between:

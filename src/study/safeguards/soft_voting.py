@@ -12,7 +12,7 @@ from study.models.votes import SoftVote, mixed
 from study.problem.prediction import predict
 from study.problem.problem import Problem
 from study.runtime.settings import settings
-from study.safeguards.base import Safeguard
+from study.safeguards.base import Safeguard, noted
 
 GRID = [step / 20 for step in range(20)]
 """Weights of the faulty model that are tried: 0, 0.05, .. 0.95."""
@@ -33,8 +33,10 @@ class SoftVoting(Safeguard):
     nfr_max: Annotated[float, Field(ge=0, le=1)] = 0.003
 
     def guard(self, problem: Problem, repaired: nn.Module) -> nn.Module:
-        tau = self._fitted(problem, repaired) if self.tau == "auto" else self.tau
-        return SoftVote(problem.copy(), repaired, tau).eval() if tau > 0 else repaired
+        if self.tau != "auto":
+            return SoftVote(problem.copy(), repaired, self.tau).eval()
+        tau = self._fitted(problem, repaired)
+        return noted(SoftVote(problem.copy(), repaired, tau).eval() if tau > 0 else repaired, tau=tau)
 
     def _fitted(self, problem: Problem, repaired: nn.Module) -> float:
         validation = problem.validation

@@ -14,7 +14,7 @@ from study.models.votes import SoftVote
 from study.problem.prediction import predict
 from study.problem.problem import Problem
 from study.runtime.settings import settings
-from study.safeguards.base import Safeguard
+from study.safeguards.base import Safeguard, noted
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class UncertaintyScaling(Safeguard):
         before, after = predict(problem.faulty, problem.validation), predict(repaired, problem.validation)
         temperature = self.temperature(before, after)
         log.info("uncertainty_scaling: temperature %.3f, fitted on validation", temperature)
-        return SoftVote(problem.copy(), repaired, 0.5, temperature).eval()
+        return noted(SoftVote(problem.copy(), repaired, 0.5, temperature).eval(), temperature=temperature)
 
     def temperature(self, before: Tensor, after: Tensor) -> float:
         """T for two sets of logits [N, C] on the same inputs; 1 where no fit ends at a positive one."""

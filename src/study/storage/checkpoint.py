@@ -18,30 +18,31 @@ FOREIGN = re.compile(r"GLOBAL ([\w.]+)")
 STORE = "store it by torch.save(model.state_dict(), FILE)"
 
 
-def load_checkpoint(path: Path) -> dict[str, Tensor]:
+def load_checkpoint(path: Path, setting: str = "faulty.checkpoint") -> dict[str, Tensor]:
     """A state dict of ordinary tensors from a safetensors or a plain torch file.
 
     A Lightning-like checkpoint (`{"state_dict": ...}`) is unwrapped. A pickle that would run code is refused, not run.
+    setting: what names the file, for a refusal.
 
     Raises:
         UsageError: There is nothing usable; of a tensor that is not an ordinary one, its name.
     """
     if not path.is_file():
-        raise UsageError(f"faulty.checkpoint={path}: there is no such file")
+        raise UsageError(f"{setting}={path}: there is no such file")
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _plain(path)
     except Exception as error:  # a foreign file: torch and safetensors raise a dozen kinds
         raise UsageError(
-            f"faulty.checkpoint={path}: neither a safetensors file nor a plain state dict "
+            f"{setting}={path}: neither a safetensors file nor a plain state dict "
             f"(pickles that could run code are not opened): {_reason(error)}"
         ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not content or not all(_is_entry(*entry) for entry in content.items()):
-        raise UsageError(f"faulty.checkpoint={path}: holds no state dict (names and tensors)")
+        raise UsageError(f"{setting}={path}: holds no state dict (names and tensors)")
     for name, tensor in content.items():
         if kind := _extraordinary(tensor):
-            raise UsageError(f"faulty.checkpoint={path}: {name} {kind}")
+            raise UsageError(f"{setting}={path}: {name} {kind}")
     return content
 
 
