@@ -5,7 +5,7 @@ VENV := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock study test test-slow test-slurm mutants lint bench bench-slow ui report completion clean clean-runs
+.PHONY: help setup lock study test test-slow test-slurm mutants lint bench bench-published bench-slow ui report completion clean clean-runs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ lint: $(READY) ## ruff and mypy
 
 bench: $(READY) ## every approach on MNIST/LeNet5, three seeds, against its control; needs MNIST in STUDY_DATA
 	$(VENV)/python -m benchmarks.run
+
+bench-published: $(READY) ## the same approaches in their authors' regime, three seeds, without controls (forty minutes)
+	$(VENV)/python -m benchmarks.run --published
 
 bench-slow: $(READY) ## the same with full/apricot, half an hour more
 	$(VENV)/python -m benchmarks.run --slow

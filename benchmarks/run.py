@@ -1,5 +1,7 @@
 """`make bench`: every approach on MNIST/LeNet5 beside its control, by the commands a user would type.
 
+With `--published` (`make bench-published`): the approaches in their authors' regime instead.
+
 The jobs run in a folder of their own, one at a time with all cores; a benchmark that was cut off goes on where it
 stopped. Writes results.csv, overhead.json and results.md beside this file, and the README's table; of rows that are not
 run (`--only`) the lines stay as they are.
@@ -21,6 +23,7 @@ import pandas
 from benchmarks.commands import measure_commands
 from benchmarks.overhead import measure_overhead
 from benchmarks.passes import passes_of
+from benchmarks.published import AS_PUBLISHED
 from benchmarks.rows import ROWS, Row
 from benchmarks.table import CONTROL, line, markdown, with_table
 from study.cli.plan import check
@@ -35,22 +38,25 @@ HERE = Path(__file__).parent
 HOME = HERE / "home"
 RESULTS = HERE / "results.csv"
 OVERHEAD = HERE / "overhead.json"
+ALL: Sequence[Row] = (*ROWS, *AS_PUBLISHED)
 
 
 def main() -> None:
     """Run the rows, then print and store the table."""
-    labels = [row.label for row in ROWS]
+    labels = [row.label for row in ALL]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=labels, metavar="ROW", help=f"any of: {'; '.join(labels)}")
     parser.add_argument("--slow", action="store_true", help="the slow rows too, otherwise shown if they were run")
+    parser.add_argument("--published", action="store_true", help="the approaches in their authors' regime, no others")
     options = parser.parse_args()
     readme = HERE.parent / "README.md"
     if "STUDY_DATA" not in os.environ:
         sys.exit("the benchmark needs MNIST: set STUDY_DATA to the folder that holds MNIST/raw")
     os.environ["STUDY_HOME"] = str(HOME)
-    chosen = [row for row in ROWS if row.label in (options.only or labels)]
+    suite = ALL if options.only else AS_PUBLISHED if options.published else ROWS
+    chosen = [row for row in suite if row.label in (options.only or labels)]
     rows = [row for row in chosen if options.only or options.slow or not row.slow or was_run(row)]
-    if not options.only:
+    if suite is ROWS:
         OVERHEAD.write_text(json.dumps(measure_overhead(HOME) | measure_commands(HOME / "commands"), indent=2) + "\n")
     frame = merged({row.label: measured(row) for row in rows})
     frame.to_csv(RESULTS, index=False)
@@ -68,7 +74,7 @@ def merged(lines: Mapping[str, list[dict[str, object]]]) -> pandas.DataFrame:
         owners = before["approach"].where(~before["approach"].str.startswith(CONTROL)).ffill()
         for label, group in before.groupby(owners, sort=False):
             told.setdefault(str(label), group.to_dict(orient="records"))  # type: ignore[arg-type]
-    frame = pandas.DataFrame([line for row in ROWS for line in told.get(row.label, [])])
+    frame = pandas.DataFrame([line for row in ALL for line in told.get(row.label, [])])
     first = ["approach", "seeds", "repaired"]
     return frame[[*first, *frame.columns.drop(first)]]
 

@@ -7,6 +7,7 @@ from statistics import mean, stdev
 
 import pandas
 
+from benchmarks.published import LEGEND, label, regimes
 from benchmarks.rows import ROWS
 from study.report.published import published as published_result
 from study.tracking.result import Result
@@ -27,7 +28,8 @@ COLUMNS = {
 IN_README = {
     "approach": "approach",
     "idea": "level: what it does",
-    "repair rate": "repair rate",
+    "repair rate": "repair rate, ours",
+    "as published": "as published",
     "published repair rate": "published",
     "NFR": "NFR",
     "accuracy after": "accuracy",
@@ -85,9 +87,9 @@ def counts(results: Sequence[Result]) -> str:
 
 
 def markdown(frame: pandas.DataFrame, overhead: Mapping[str, float]) -> str:
-    """The table, what each approach counted, and the figures of overhead below."""
+    """The regimes side by side, all rows, what each approach counted, and the figures of overhead."""
     told = frame[["approach", "counts"]].to_numpy()
-    lines = [*rows(frame.drop(columns="counts")), "", PASSES, ""]
+    lines = [*regimes(frame), "", LEGEND, "", *rows(frame.drop(columns="counts")), "", PASSES, ""]
     lines += [f"- {approach}: {text}" for approach, text in told if approach[0] != CONTROL]
     return "\n".join([*lines, "", *(f"- {title}: {value:.2f}" for title, value in overhead.items()), ""])
 
@@ -97,7 +99,9 @@ def with_table(readme: str, frame: pandas.DataFrame) -> str:
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     ideas = {row.label: row.idea for row in ROWS if row.idea}
+    rates = dict(zip(frame["approach"], frame["repair rate"], strict=True))
     shown = frame[frame["approach"].isin(ideas)].assign(idea=frame["approach"].map(ideas))
+    shown["as published"] = [rates.get(label(name)) for name in shown["approach"]]
     header, *lines = rows(shown[[*IN_README, "published outcome"]])
     header = "| " + " | ".join(IN_README.values()) + " |"
     return "\n".join([before + BEGIN, header, *lines, END + after])
@@ -111,6 +115,7 @@ def rows(frame: pandas.DataFrame) -> list[str]:
     shown = {title: text for title, (_, _, text) in COLUMNS.items()}
     shown |= {
         "sd": "{:.1f}",
+        "as published": "{:.1f}",
         "published repair rate": "{:.1f}",
         "published seconds": "{:.0f}",
         "seeds": "{:.0f}",

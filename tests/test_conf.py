@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from hydra.utils import get_class
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from study.config.options import SCALES, option
 from study.config.overrides import GROUPS
 from study.storage.paths import conf_folder
 from tests.commands import compositions
@@ -66,7 +67,7 @@ def test_a_methods_file_is_its_constructors_signature(path: Path) -> None:
     target = values.pop("_target_")
     defaults = defaults_of(get_class(target))
     assert set(values) == set(defaults)
-    if path.parent.name != "full" and target.rpartition(".")[2].lower() == path.stem.replace("_", ""):
+    if path.parent.name not in SCALES and target.rpartition(".")[2].lower() == path.stem.replace("_", ""):
         assert values == {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
 
 
@@ -80,6 +81,30 @@ def test_a_groups_files_name_all_settings(group: str) -> None:
         assert set(values) == accepted, path
 
 
-def test_every_approach_has_its_paper_scale_settings() -> None:
-    small = {path.stem for path in METHODS if path.parent.name == "method"}
-    assert {path.stem for path in METHODS if path.parent.name == "full"} <= small
+@pytest.mark.parametrize("scale", SCALES)
+def test_what_is_at_another_scale_is_a_default_with_other_values(scale: str) -> None:
+    names = [path.stem for path in METHODS if path.parent.name == scale]
+    assert names
+    for name in names:
+        usual, scaled = option("method", name), option("method", f"{scale}/{name}")
+        assert usual is not None and scaled is not None
+        own = OmegaConf.load(CONF / "method" / scale / f"{name}.yaml")
+        assert isinstance(own, DictConfig)
+        assert {setting for setting in own if setting != "defaults"} == {
+            setting for setting in usual if usual[setting] != scaled[setting]
+        }
+
+
+def test_each_value_of_the_authors_regime_names_its_source() -> None:
+    sources = ("code", "paper", "artefact", "study")
+    for path in METHODS:
+        if path.parent.name == "published":
+            values = [line for line in path.read_text().splitlines() if ": " in line and line[0] not in "#d "]
+            assert values and all(any(source in line for source in sources) for line in values), path
+
+
+def test_a_regime_that_the_authors_code_has_is_published_and_nothing_else() -> None:
+    """One name for each regime: the same values stand in no two files."""
+    for name in {path.stem for path in METHODS if path.parent.name in SCALES}:
+        files = [settings for settings in (option("method", f"{scale}/{name}") for scale in SCALES) if settings]
+        assert len(files) < 2 or files[0] != files[1], name

@@ -43,7 +43,7 @@ LINES = (
     "hydra.overrides.task=[z] seed=1 +method=care",
     "hydra.job.env_copy=[HOME] seed=1 hydra.mode=RUN",
     "+experiment=mnist_full seed=4",
-    "+method=full/arachne method.population=9 seed=4",
+    "+method=published/arachne method.population=9 seed=4",
     "seed=0 seed=1",
     "dataset={limit:3}",
 )
@@ -141,7 +141,7 @@ def test_a_group_of_a_users_own_folder_is_a_group(tmp_path: Path) -> None:
 
 def test_the_options_of_groups_are_hydras() -> None:
     ours, hydras = loaders()
-    for group in ("", "method", "method/full", "hydra", "hydra/launcher", "nothing"):
+    for group in ("", "method", "method/full", "method/published", "hydra", "hydra/launcher", "nothing"):
         for kind in (ObjectType.CONFIG, ObjectType.GROUP, None):
             assert ours.get_group_options(group, kind) == hydras.get_group_options(group, kind)
 

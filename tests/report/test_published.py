@@ -26,7 +26,9 @@ def test_the_odds_difference_is_a_fraction_already() -> None:
 
 
 def test_full_stands_beside_the_same_publication() -> None:
-    assert published("full/apricot", "mnist") == published("apricot", "mnist")
+    assert (
+        published("full/apricot", "mnist") == published("published/apricot", "mnist") == published("apricot", "mnist")
+    )
 
 
 def test_an_outcome_without_figures() -> None:

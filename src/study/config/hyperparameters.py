@@ -30,7 +30,7 @@ def check(method: str, values: Mapping[str, Any]) -> None:
     Raises:
         UsageError: A value is of another kind than the one in the option's file.
     """
-    usual = _usual(method.removeprefix("full/"))
+    usual = _usual(method.rpartition("/")[2])
     target = str(values.get("_target_"))
     if usual.get("_target_") != target:
         return

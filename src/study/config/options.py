@@ -8,6 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from study.storage.paths import conf_folder
 
+SCALES = ("full", "published")
+"""Folders of conf/method beside the defaults: our regime at full scale, and the authors' regime."""
+
 
 def option(group: str, name: str) -> DictConfig | None:
     """The settings of `conf/GROUP/NAME.yaml`, its references unresolved; None where this project has no such file."""
@@ -25,6 +28,6 @@ def option(group: str, name: str) -> DictConfig | None:
 
 
 def options(group: str) -> list[str]:
-    """The names of a group's options, `full/NAME` included."""
+    """The names of a group's options, `full/NAME` and `published/NAME` included."""
     folder: Path = conf_folder() / group
     return [path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")]

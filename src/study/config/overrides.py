@@ -19,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from study.config.options import SCALES
 from study.errors import UsageError, nearest
 
 GROUPS = ("method", "dataset", "architecture", "faulty", "metric", "safeguard", "trainer", "tracking")
@@ -95,8 +96,8 @@ def unknown_key(path: str, siblings: Iterable[str]) -> UsageError:
 def _options(loader: ConfigLoader, group: str, own: Path | None) -> list[str]:
     names = set(loader.get_group_options(group))
     if group == "method":
-        names -= {"full"}  # a folder
-        names |= {f"full/{name}" for name in loader.get_group_options("method/full")}
+        names -= set(SCALES)
+        names |= {f"{scale}/{name}" for scale in SCALES for name in loader.get_group_options(f"method/{scale}")}
     if own is not None:
         names |= {path.relative_to(own / group).with_suffix("").as_posix() for path in (own / group).rglob("*.yaml")}
     return sorted(names)

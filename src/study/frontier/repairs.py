@@ -41,7 +41,7 @@ class Stored:
     @property
     def control(self) -> bool:
         """Whether it is plain training."""
-        return self.result.tags["method"].removeprefix("full/").startswith(("finetune", "retrained"))
+        return self.result.tags["method"].rpartition("/")[2].startswith(("finetune", "retrained"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,7 +63,7 @@ class Row:
     @property
     def control(self) -> bool:
         """Whether it is plain training, against which claims are held."""
-        return self.method.removeprefix("full/").startswith(("finetune", "retrained"))
+        return self.method.rpartition("/")[2].startswith(("finetune", "retrained"))
 
     @property
     def repaired(self) -> int:
@@ -163,7 +163,7 @@ def _row(approach: str, added: str, runs: pd.DataFrame, properties: Sequence[Pro
         name=", ".join(filter(None, [approach, added])),
         method=method,
         safeguard=safeguard,
-        level=next((str(level) for level in runs["level"] if level), ""),
+        level=next((str(level) for level in runs["level"] if level not in ("", "none")), ""),
         runs=len(runs),
         outcomes=_outcomes(runs),
         masked=int(repaired["gradient_masking"].sum()),

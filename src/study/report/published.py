@@ -29,8 +29,8 @@ class Publication:
 
 
 def published(method: str, dataset: str) -> Publication | None:
-    """The published result that stands beside `method` (`full/NAME` and `NAME` both beside NAME), if there is one."""
-    return _table().get((method.removeprefix("full/"), dataset))
+    """The published result that stands beside `method` (NAME, `full/NAME`, `published/NAME` alike), if there is one."""
+    return _table().get((method.rpartition("/")[2], dataset))
 
 
 @cache

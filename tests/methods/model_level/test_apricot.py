@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from study.config.options import option
 from study.data.split import Split
 from study.errors import NotApplicable, RepairFailed
 from study.methods.model_level.apricot import Apricot
@@ -34,6 +36,12 @@ def result_of(problem: Problem, **options: Any) -> nn.Module:
     return driven(Apricot(**(FEW | options)), problem)[0].model
 
 
+def published(name: str) -> dict[str, Any]:
+    """The values of the authors' regime."""
+    settings: Any = OmegaConf.to_container(option("method", f"published/{name}") or OmegaConf.create())
+    return settings
+
+
 def kept(curves: Curves) -> list[bool]:
     """Of each shift whether training went on from it."""
     return [bool(value) for _, value in curves.values["shift/kept"]]
@@ -51,7 +59,7 @@ def test_without_shift_and_retraining_nothing_changes_and_that_is_no_repair() ->
         approach = Apricot(eta=0, retrain_epochs=0, rollback=rollback, max_rounds=3, **FEW)
         with pytest.raises(RepairFailed, match="no round beats") as failure:
             driven(approach, problem)
-        assert failure.value.costs["steps"] == 0
+        assert failure.value.costs["steps"] == 0 and failure.value.costs["rounds"] == 3
         assert failure.value.costs["shifts"] > 0 and failure.value.costs["shift_validation_gain"] == 0
 
 
@@ -145,24 +153,50 @@ def test_the_result_is_the_best_on_validation_with_the_buffers_of_that_moment(ro
     assert any(not tensor.equal(faulty[name]) for name, tensor in buffers.items())
 
 
-@pytest.mark.parametrize(
-    ("source", "names"), [("train", ["train"]), ("repair", ["repair"]), ("train_and_repair", ["repair", "train"])]
-)
-def test_candidates_are_drawn_without_repeats_repair_inputs_in_front(source: Any, names: list[str]) -> None:
+def known(split: Split) -> Tensor:
+    """A number for each input of digits (64 levels from 0 to 16), by which it is known."""
+    levels = (split.fetch(torch.arange(len(split))).inputs.flatten(1) * 16).round().long()
+    return (levels * torch.randint(10**9, (64,), generator=torch.Generator().manual_seed(0))).sum(1)
+
+
+@pytest.mark.parametrize("source", ["train", "repair"])
+def test_candidates_of_one_split_are_all_of_it_in_random_order(source: Any) -> None:
     problem = digits_problem()
     whole = Apricot(failing_source=source, max_rounds=1000).candidates(problem)
-    parts = [{"train": problem.train, "repair": problem.repair_set}[name] for name in names]
-    assert len(whole) == sum(map(len, parts))
-    fetched, start = whole.fetch(torch.arange(len(whole))), 0
-    for part in parts:
-        ours, theirs = fetched.labels[start : start + len(part)], part.labels
-        assert ours.sort().values.equal(theirs.sort().values)
-        assert not ours.equal(theirs)
-        totals = fetched.inputs[start : start + len(part)].flatten(1).sum(1)
-        torch.testing.assert_close(totals.sort().values, part.tensors().inputs.flatten(1).sum(1).sort().values)
-        start += len(part)
-    few = Apricot(failing_source=source, max_rounds=2, fix_batch=30).candidates(problem)
+    theirs = known({"train": problem.train, "repair": problem.repair_set}[source])
+    assert not known(whole).equal(theirs)
+    assert known(whole).sort().values.equal(theirs.sort().values)
+
+
+def test_candidates_of_both_splits_take_turns() -> None:
+    """However few rounds there are, half of the candidates are training inputs."""
+    problem = digits_problem()
+    whole = Apricot(max_rounds=1000).candidates(problem)
+    assert len(whole) == len(problem.repair_set) + len(problem.train)
+    turns = 2 * min(len(problem.repair_set), len(problem.train))
+    for start, split in enumerate([problem.repair_set, problem.train]):
+        ours, theirs = known(whole)[start:turns:2], known(split)
+        assert torch.isin(ours, theirs).all() and len(ours.unique()) == len(ours)
+    few = Apricot(max_rounds=2, fix_batch=30).candidates(problem)
     assert few.labels.equal(whole.labels[:60])
+
+
+def test_the_published_regime_looks_at_training_inputs_at_a_constant_rate() -> None:
+    regime = Apricot(**{name: value for name, value in published("apricot").items() if name != "_target_"})
+    assert (regime.failing_source, regime.schedule, regime.retrain_batch, regime.retrain_lr) == (
+        "train",
+        "constant",
+        20,
+        2e-4,
+    )
+    approach = dataclasses.replace(regime, num_sub=2, sub_epochs=1, max_rounds=2, fix_batch=400)
+    problem = digits_problem()
+    train = set(known(problem.train).tolist())
+    assert set(known(approach.candidates(problem)).tolist()) <= train
+    repaired, curves = driven(approach, problem)
+    assert repaired.costs["rounds"] == 2 and 0 < repaired.costs["shifts"] <= 2
+    assert repaired.costs["steps"] == 2 * -(-len(problem.train) // 20)
+    assert repaired.costs["shifting_inputs"] == sum(value for _, value in curves.values["shift/inputs"])
 
 
 def test_ends_when_its_patience_does() -> None:
@@ -222,6 +256,7 @@ def test_repairs_digits_and_tells_how_it_went() -> None:
     assert result.costs["sub_steps"] == 5 * 200
     assert result.costs["steps"] <= 12 * 13
     assert result.costs["shifts"] == len(result.curves["shift/validation_gain"]) > 0
+    assert result.costs["shifts"] <= result.costs["rounds"] <= 30
     assert result.costs["shifting_inputs"] == sum(value for _, value in result.curves["shift/inputs"])
     measured = [step for step, _ in result.curves["validation/accuracy"]]
     assert measured == list(range(13, int(result.costs["steps"]) + 1, 13))

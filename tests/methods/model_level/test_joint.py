@@ -238,3 +238,16 @@ def test_a_model_that_got_worse_on_validation_is_a_failure() -> None:
     result = finished(Joint(lr=10, epochs=1), digits_problem())
     assert result.outcome == "failure"
     assert "validation accuracy fell" in result.reason or "finite" in result.reason
+
+
+@pytest.mark.parametrize(("lost", "outcome"), [(4, "repaired"), (5, "failure")])
+def test_a_fall_on_validation_that_chance_explains_is_no_failure(lost: int, outcome: str) -> None:
+    problem, joint = digits_problem(), Joint(epochs=2, adv=0)
+    old, new = (predict(model, problem.train).argmax(1) for model in (problem.faulty, trained(joint, problem)))
+    changed = (old != new).nonzero().squeeze(1)[:lost]
+    assert len(changed) == lost
+    inputs = problem.train.tensors().inputs[changed]
+    flattering = Split(
+        "validation", inputs, old[changed]
+    )  # the faulty model is right on all of it, the new one on none
+    assert finished(joint, dataclasses.replace(problem, validation=flattering)).outcome == outcome

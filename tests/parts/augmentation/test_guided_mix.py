@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from study.parts.augmentation.augmix import draw_mix, mix
+from study.parts.augmentation.augmix import draw_mix, mix, to_uint8
 from study.parts.augmentation.guided_mix import guided_mix, unguided_left_out
 from study.parts.augmentation.mixing import Mixing
 from tests.problems import digits_splits
@@ -32,6 +32,6 @@ def test_a_mix_is_of_chains_of_the_image_and_one_of_its_guide_where_it_has_one(r
     assert mixed[guided].flatten(1).amax(1).min() > 0
     alone = guided_mix(Mixing(width=2), images, black, torch.zeros(200, dtype=torch.bool), generator(), raw=True)
     random = generator()
-    chains = Mixing(width=2).chains(images.repeat(2, 1, 1, 1), random).view(2, *images.shape)
+    chains = Mixing(width=2).of_grey_levels(to_uint8(images).repeat(2, 1, 1, 1), random).view(2, *images.shape)
     weights, m = draw_mix(200, 3, random)
     torch.testing.assert_close(alone, mix(images, chains, weights[:2] / weights[:2].sum(0), m))

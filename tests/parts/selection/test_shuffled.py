@@ -1,4 +1,4 @@
-"""Items of several splits in random order."""
+"""Items of several splits, taken in turn."""
 
 import torch
 
@@ -13,10 +13,11 @@ def numbered(start: int, count: int) -> Split:
     return Split("numbers", numbers[:, None].float(), numbers)
 
 
-def test_each_split_is_shuffled_and_they_follow_each_other() -> None:
-    splits = [numbered(0, 50), numbered(50, 30)]
+def test_each_split_is_shuffled_and_they_take_turns() -> None:
+    splits = [numbered(0, 30), numbered(30, 50)]
     whole = shuffled("both", splits, 1000, stream(0, "order"))
-    first, second = whole.labels.split([50, 30])
+    first, second = whole.labels[:60].unflatten(0, (30, 2)).unbind(1)
+    second = torch.cat([second, whole.labels[60:]])  # the smaller split is used up
     for labels, split in zip((first, second), splits, strict=True):
         assert labels.sort().values.equal(split.labels) and not labels.equal(split.labels)
     assert whole.fetch(torch.arange(80)).inputs.flatten().long().equal(whole.labels)

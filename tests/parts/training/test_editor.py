@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from study.models.lenet5 import LeNet5
-from study.parts.training.editor import Editor, EditorSettings, Layout, in_eval_mode, shortfall
+from study.parts.training.editor import Editor, EditorSettings, Layout, RMSPropStep, in_eval_mode, shortfall
 from study.runtime.randomness import stream
 from study.storage.models import weights_hash
 from tests.networks import Plain
@@ -206,3 +206,36 @@ def test_a_channels_last_convolution_stays_channels_last(channels: int) -> None:
     shaped = layout.shaped(layout.flat())
     assert torch.equal(shaped, weight)
     assert shaped.stride() == weight.stride()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_gradient_of_a_step_is_that_of_its_operations(first: bool) -> None:
+    random = torch.Generator().manual_seed(0)
+    values = [torch.randn(6, generator=random, dtype=torch.float64).requires_grad_() for _ in range(3)]
+    decay = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+
+    def step(flat: Tensor, gradient: Tensor, root: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+        done: tuple[Tensor, Tensor] = RMSPropStep.apply(flat, gradient, None if first else root * root, beta, 0.1)
+        return done
+
+    assert torch.autograd.gradcheck(step, (*values, decay))
+
+
+def test_the_graph_of_an_edit_holds_three_vectors_of_each_step() -> None:
+    """The gradient, the mean of squares and the weights: a network of S edited bytes takes some 3 K S."""
+    model = nn.Sequential(nn.Linear(300, 300), nn.Tanh(), nn.Linear(300, 2)).eval()
+    size = sum(parameter.numel() for parameter in model.parameters())
+    settings = EditorSettings("all", steps=4, rate=1e-6, margin=100.0)
+    editor = settings.editor(model, torch.zeros(1, 300), torch.tensor(0.5, requires_grad=True))
+    held = dict[int, int]()
+
+    def hold(tensor: Tensor) -> Tensor:
+        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes() // 4
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
+        edit = editor.edit(
+            torch.randn(1, 300, generator=torch.Generator().manual_seed(0)), torch.tensor([1]), graph=True
+        )
+    assert edit.steps == 4
+    assert 2 * 4 * size < sum(held.values()) < 4 * 4 * size

@@ -71,9 +71,9 @@ class Apricot(Approach):
         retraining = self.retraining(problem, model, rounds=len(batches))
         standing = best_standing = retraining.measure(model)
         standings, shifts = [(0, standing)], list[Shifted]()
-        best, best_round = BestState(), 0
+        best, best_round, rounds = BestState(), 0, 0
         best.offer(standing.validation_accuracy, model)
-        for number, batch in enumerate(batches, 1):
+        for rounds, batch in enumerate(batches, 1):
             inputs = self.shift(model, training.submodels, batch)
             before, standing = standing, retraining.measure(model) if inputs else standing
             improved = best.offer(standing.validation_accuracy, model)  # step 7
@@ -82,21 +82,22 @@ class Apricot(Approach):
                 shifts.append(Shifted(retraining.steps_taken, inputs, before, standing, kept))
                 yield shifts[-1].log()
             if improved:
-                best_standing, best_round = standing, number
+                best_standing, best_round = standing, rounds
             elif self.rollback:
                 best.restore(model)
                 standing = best_standing
-            if number > best_round + self.patience:
+            if rounds > best_round + self.patience:
                 break
             if self.retrain_epochs:  # steps 8 and 9
                 yield retraining
                 standing = retraining.standing
                 standings.append((retraining.steps_taken, standing))
                 if best.offer(standing.validation_accuracy, model):
-                    best_standing, best_round = standing, number
+                    best_standing, best_round = standing, rounds
                 if retraining.has_ended:
                     break
-        costs = {"steps": retraining.steps_taken, "sub_steps": training.steps_taken, **shift_costs(shifts)}
+        steps, sub_steps = retraining.steps_taken, training.steps_taken
+        costs = {"steps": steps, "sub_steps": sub_steps, "rounds": rounds, **shift_costs(shifts)}
         if len(batches) and not best_round:
             raise RepairFailed("no round beats the faulty model's validation accuracy", **costs)
         best.restore(model)
@@ -117,7 +118,7 @@ class Apricot(Approach):
         )
 
     def candidates(self, problem: Problem) -> Split:
-        """Step 4: the inputs of all rounds, those of the repair split in front."""
+        """Step 4: the inputs of all rounds; of two splits each second one is of the repair split."""
         splits = {"repair": [problem.repair_set], "train": [problem.train]}
         chosen = splits.get(self.failing_source, [problem.repair_set, problem.train])
         return shuffled("candidates", chosen, self.max_rounds * self.fix_batch, problem.stream("candidates"))
@@ -142,8 +143,7 @@ class Apricot(Approach):
         if not len(failing):
             return 0
         rights = submodels.right(failing)
-        count = int(divided(rights).sum())
-        if count and self.eta:
+        if (count := int(divided(rights).sum())) and self.eta:
             shift = shift_for(rights, self.strategy, self.eta if self.direction == "paper" else -self.eta)
             write_weights(model, shift.of(flat_weights(model), submodels.weights))
         return count

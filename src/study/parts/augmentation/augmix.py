@@ -4,11 +4,12 @@ Operators work on uint8 images [B, C, H, W], C = 1 or 3, and follow Pillow's con
 beforehand on the CPU, so that grouping the images by operator never waits for the accelerator.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from study.parts.augmentation.affine import warp
 
@@ -46,7 +47,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def to_float(images: Tensor) -> Tensor:
     """Grey levels 0..255 as float32 in [0, 1]."""
-    return images.float() / 255
+    return images.to(torch.float32, copy=True).div_(255)
 
 
 def autocontrast(images: Tensor) -> Tensor:
@@ -65,10 +66,8 @@ def equalize(images: Tensor) -> Tensor:
     values = images.flatten(0, 1).flatten(1).long()
     channels, pixels = values.shape
     grey = torch.arange(256, dtype=torch.int32, device=images.device)
-    flat = values + 256 * torch.arange(channels, device=images.device)[:, None]
-    counts = torch.ones((), dtype=torch.int32, device=images.device).expand(flat.numel())
-    histogram = torch.zeros(channels * 256, dtype=torch.int32, device=images.device)
-    histogram = histogram.scatter_add_(0, flat.flatten(), counts).view(channels, 256)
+    counts = torch.ones((), dtype=torch.int32, device=images.device).expand_as(values)
+    histogram = torch.zeros(channels, 256, dtype=torch.int32, device=images.device).scatter_add_(1, values, counts)
     brightest = histogram.gather(1, values.amax(dim=1, keepdim=True))
     step = (pixels - brightest) // 255
     darker = histogram.cumsum(dim=1, dtype=torch.int32) - histogram
@@ -85,7 +84,8 @@ def posterize(images: Tensor, bits: Tensor) -> Tensor:
 
 def solarize(images: Tensor, threshold: Tensor) -> Tensor:
     """Invert every pixel at or above its image's `threshold` [B] (0..256)."""
-    bright = images >= threshold.to(images.device, torch.int16)[:, None, None, None]
+    below = (threshold - 1).clamp(min=0).to(images)[:, None, None, None]
+    bright = (images > below) | (threshold == 0).to(images.device)[:, None, None, None]
     return images ^ bright.to(torch.uint8).mul_(255)
 
 
@@ -96,11 +96,33 @@ def transform(images: Tensor, matrix: Tensor) -> Tensor:
         images: uint8 [B, C, H, W].
         matrix: [B, 2, 3], (x, y) of the input for (x, y, 1) of the output, in pixels from the upper left corner.
     """
-    height, width = images.shape[-2:]
+    return _resampled(images, _normalised(matrix, *images.shape[-2:]))
+
+
+def shifted(images: Tensor, right: Tensor, down: Tensor) -> Tensor:
+    """`transform` of uint8 images [B, C, H, W] by whole pixels, int64 [B] on the CPU: x + `right`, y + `down`."""
+    if not len(images):
+        return images
+    channels, height, width = images.shape[1:]
+    most_right, most_down = int(right.abs().max()), int(down.abs().max())
+    framed = functional.pad(images, (most_right, most_right, most_down, most_down))
+    tall, wide = framed.shape[2:]
+    planes = torch.arange(len(images) * channels).view(-1, channels, 1) * tall
+    rows = planes + (down + most_down).view(-1, 1, 1) + torch.arange(height)
+    starts = rows * wide + (right + most_right).view(-1, 1, 1)
+    every = framed.as_strided((framed.numel() - width + 1, width), (1, 1))  # what begins at each pixel
+    return every.index_select(0, starts.flatten().to(images.device)).view_as(images)
+
+
+def _normalised(matrix: Tensor, height: int, width: int) -> Tensor:
+    """`matrix` [..., 2, 3] of `transform` as `warp` takes it, for sides that run from -1 to 1."""
     half = matrix.new_tensor([width / 2, height / 2])
-    linear = matrix[:, :, :2] * half / half[:, None]
-    shift = linear.sum(dim=2) + matrix[:, :, 2] / half - 1
-    theta = torch.cat([linear, shift[:, :, None]], dim=2)
+    linear = matrix[..., :2] * half / half[:, None]
+    shift = linear.sum(dim=-1) + matrix[..., 2] / half - 1
+    return torch.cat([linear, shift[..., None]], dim=-1)
+
+
+def _resampled(images: Tensor, theta: Tensor) -> Tensor:
     return _bytes(warp(images.float(), theta.to(images.device)))
 
 
@@ -119,30 +141,22 @@ _PIXEL: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """Operators on grey levels, of images and the level of each."""
 
 
-def _rotation(level: Tensor, height: int, width: int) -> Tensor:
-    angle = torch.deg2rad((level * 30 / 10).trunc())
+_AFFINE = ("rotate", "shear_x", "shear_y")
+_TRANSLATIONS = ("translate_x", "translate_y")
+
+
+def _affine(operator: Tensor, level: Tensor, height: int, width: int) -> Tensor:
+    """The matrices [..., 2, 3] for `transform` of affine operators (indices into OPERATORS) at signed levels [...]."""
+    rotates, shears_x, shears_y = (operator == OPERATORS.index(name) for name in _AFFINE)
+    angle = torch.deg2rad((level * 30 / 10).trunc()) * rotates
     cos, sin = angle.cos(), angle.sin()
-    x, y = width / 2, height / 2
-    return _matrix(level, a=cos, b=-sin, c=x - cos * x + sin * y, d=sin, e=cos, f=y - sin * x - cos * y)
+    x, y, shear = width / 2, height / 2, level * 0.3 / 10
+    across = [cos, torch.where(shears_x, shear, -sin), x - cos * x + sin * y]
+    downwards = [torch.where(shears_y, shear, sin), cos, y - sin * x - cos * y]
+    return torch.stack([*across, *downwards], dim=-1).view(*level.shape, 2, 3)
 
 
-def _matrix(like: Tensor, **entries: Tensor) -> Tensor:
-    """Matrices [B, 2, 3] (a b c / d e f), the identity but for the entries given."""
-    identity = {"a": torch.ones_like(like), "e": torch.ones_like(like)}
-    zero = torch.zeros_like(like)
-    return torch.stack([(identity | entries).get(name, zero) for name in "abcdef"], dim=1).view(-1, 2, 3)
-
-
-_GEOMETRIC: dict[str, Callable[[Tensor, int, int], Tensor]] = {
-    "rotate": _rotation,
-    "shear_x": lambda level, height, width: _matrix(level, b=level * 0.3 / 10),
-    "shear_y": lambda level, height, width: _matrix(level, d=level * 0.3 / 10),
-    "translate_x": lambda level, height, width: _matrix(level, c=(level * (width / 3) / 10).trunc()),
-    "translate_y": lambda level, height, width: _matrix(level, f=(level * (height / 3) / 10).trunc()),
-}
-"""Affine operators: the matrices for `transform`, of the signed level of each image, height and width."""
-
-OPERATORS: tuple[str, ...] = (*_PIXEL, *_GEOMETRIC)
+OPERATORS: tuple[str, ...] = (*_PIXEL, *_AFFINE, *_TRANSLATIONS)
 """AugMix's nine operators (without the four that resemble the corruptions of its benchmark)."""
 
 
@@ -194,29 +208,65 @@ def apply_chains(images: Tensor, draws: ChainDraws, replacement: Tensor | None =
         replaced = (draws.active() & (draws.operator == draws.operators.index(REPLACE))).any(dim=1)
         choice = torch.arange(len(images)) + len(images) * replaced
         images = torch.cat([images, replacement]).index_select(0, choice.to(images.device))
-    idle = len(OPERATORS)
-    codes = torch.tensor([OPERATORS.index(name) if name != REPLACE else idle for name in draws.operators])
-    operator = torch.where(draws.active(), codes[draws.operator], idle)
-    for position in range(operator.shape[1]):
-        images = _apply(images, operator[:, position], draws.level[:, position], draws.sign[:, position])
+    for step in _steps(draws, *images.shape[-2:]):
+        images = step(images)
     return images
 
 
-def _apply(images: Tensor, operator: Tensor, level: Tensor, sign: Tensor) -> Tensor:
-    """One operator per image: sort the images by operator (index into OPERATORS; beyond: none), work, sort back."""
-    order = operator.argsort(stable=True)
-    sizes = torch.bincount(operator, minlength=len(OPERATORS) + 1).tolist()
-    level, signed = level[order], (level * sign)[order]
-    parts = list(images.index_select(0, order.to(images.device)).split(sizes))
-    levels, signs = level.split(sizes), signed.split(sizes)
-    for index, operate in enumerate(_PIXEL.values()):
-        if sizes[index]:
-            parts[index] = operate(parts[index], levels[index])
-    first = len(_PIXEL)
-    height, width = images.shape[-2:]
-    matrices = [matrix(signs[first + i], height, width) for i, matrix in enumerate(_GEOMETRIC.values())]
-    moved = transform(torch.cat(parts[first:-1]), torch.cat(matrices))
-    return torch.cat([*parts[:first], moved, parts[-1]]).index_select(0, order.argsort().to(images.device))
+@dataclass(frozen=True)
+class _Step:
+    """One operator for each of N images: sort them by operator (index into OPERATORS; beyond: none), work, sort back.
+
+    order [N] sorts them; sizes: of each operator's part; level [N]: of the sorted ones; theta [A, 2, 3]: of the affine
+    ones, as `warp` takes it; right, down: of the translated ones, as `shifted` takes them.
+    """
+
+    order: Tensor
+    sizes: list[int]
+    level: Tensor
+    theta: Tensor
+    right: Tensor
+    down: Tensor
+
+    def __call__(self, images: Tensor) -> Tensor:
+        parts = list(images.index_select(0, self.order.to(images.device)).split(self.sizes))
+        levels, first = self.level.split(self.sizes), len(_PIXEL)
+        for index, operate in enumerate(_PIXEL.values()):
+            if self.sizes[index]:
+                parts[index] = operate(parts[index], levels[index])
+        beyond = first + len(_AFFINE)
+        warped = _resampled(torch.cat(parts[first:beyond]), self.theta)
+        moved = shifted(torch.cat(parts[beyond:-1]), self.right, self.down)
+        back = torch.empty_like(self.order)
+        back[self.order] = torch.arange(len(back))
+        return torch.cat([*parts[:first], warped, moved, parts[-1]]).index_select(0, back.to(images.device))
+
+
+def _steps(draws: ChainDraws, height: int, width: int) -> Iterator[_Step]:
+    """The steps of chains, one position after the other; what they need is computed for all positions at once."""
+    idle = len(OPERATORS)
+    codes = torch.tensor([OPERATORS.index(name) if name != REPLACE else idle for name in draws.operators])
+    operator = torch.where(draws.active(), codes[draws.operator], idle)
+    order = operator.argsort(dim=0, stable=True)
+    operator, level = operator.gather(0, order), draws.level.gather(0, order)
+    signed = level * draws.sign.gather(0, order)
+    theta = _normalised(_affine(operator, signed, height, width), height, width)
+    right, down = (
+        ((signed * (side / 3) / 10).trunc() * (operator == OPERATORS.index(name))).long()
+        for side, name in zip((width, height), _TRANSLATIONS, strict=True)
+    )
+    for position in range(operator.shape[1]):
+        sizes = torch.bincount(operator[:, position], minlength=idle + 1).tolist()
+        first = sum(sizes[: len(_PIXEL)])
+        beyond, last = first + sum(sizes[len(_PIXEL) :][: len(_AFFINE)]), sum(sizes[:-1])
+        yield _Step(
+            order[:, position],
+            sizes,
+            level[:, position],
+            theta[first:beyond, position],
+            right[beyond:last, position],
+            down[beyond:last, position],
+        )
 
 
 def draw_mix(count: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -239,5 +289,8 @@ def mix(clean: Tensor, chains: Tensor, weights: Tensor, m: Tensor) -> Tensor:
     """
     ones = [1] * (clean.dim() - 1)
     share = m.to(clean).view(-1, *ones)
-    weight = weights.to(clean).view(*weights.shape, *ones)
-    return (1 - share) * clean + share * (weight * chains).sum(dim=0)
+    weight = weights.to(clean).view(*weights.shape, *ones) * share
+    mixed = (1 - share) * clean
+    for each, chain in zip(weight, chains, strict=True):
+        mixed.addcmul_(each, chain)
+    return mixed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from study.parts.augmentation.augmix import draw_mix, mix
+from study.parts.augmentation.augmix import draw_mix, mix, to_uint8
 from study.parts.augmentation.mixing import Mixing
 
 
@@ -21,11 +21,11 @@ def guided_mix(
         generator: on the CPU.
         raw: the guide enters as it is, without operators.
     """
-    own = images.repeat(mixing.width, 1, 1, 1)
+    own = to_uint8(images).repeat(mixing.width, 1, 1, 1)
     if raw:
-        chains = torch.cat([mixing.chains(own, generator), guides])
+        chains = torch.cat([mixing.of_grey_levels(own, generator), guides])
     else:
-        chains = mixing.chains(torch.cat([own, guides]), generator)
+        chains = mixing.of_grey_levels(torch.cat([own, to_uint8(guides)]), generator)
     weights, m = draw_mix(len(images), mixing.width + 1, generator)
     return mix(images, chains.view(-1, *images.shape), unguided_left_out(weights.to(images), guided), m)
 

@@ -22,14 +22,13 @@ class Mixing:
     severity: float = 3.0
     operators: tuple[str, ...] = OPERATORS
 
-    def chains(self, images: Tensor, generator: torch.Generator, replacement: Tensor | None = None) -> Tensor:
-        """Run each of `images` (float [N, C, H, W] in [0, 1]) through one chain of its own; same shape and range.
+    def of_grey_levels(self, images: Tensor, generator: torch.Generator, replacement: Tensor | None = None) -> Tensor:
+        """Run each of `images` (uint8 [N, C, H, W]) through one chain of its own; float, in [0, 1].
 
         `replacement`, like `images`, is where a chain starts that holds augmix.REPLACE.
         """
         draws = draw_chains(len(images), generator, self.severity, (1, self.depth), self.operators)
-        other = None if replacement is None else to_uint8(replacement)
-        return to_float(apply_chains(to_uint8(images), draws, other))
+        return to_float(apply_chains(images, draws, replacement))
 
     def view(self, images: Tensor, generator: torch.Generator, replacement: Tensor | None = None) -> Tensor:
         """One view of each of `images` (float [B, C, H, W] in [0, 1]): (1 - m) x + m sum_i w_i chain_i(x).
@@ -37,6 +36,6 @@ class Mixing:
         Normalisation is affine, so to mix before it is to mix after it.
         """
         copies = (self.width, 1, 1, 1)
-        other = None if replacement is None else replacement.repeat(copies)
-        chains = self.chains(images.repeat(copies), generator, other).view(self.width, *images.shape)
+        other = None if replacement is None else to_uint8(replacement).repeat(copies)
+        chains = self.of_grey_levels(to_uint8(images).repeat(copies), generator, other).view(self.width, *images.shape)
         return mix(images, chains, *draw_mix(len(images), self.width, generator))

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 NONE = -1
 """In place of a cluster or a label: there is none."""
+STARTS = 10
+"""Of k-means. The authors' code leaves it to scikit-learn, where it was 10 (since 1.4: 1, which can miss a group)."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def clustered(
         if not len(kept):
             return Clustering(cluster.to(features.device), cluster[:0].to(features.device))
         count = max(1, len(kept) // average_size, min(budget, len(kept)))
-        means = KMeans(count, n_init=10, random_state=seed).fit(points[kept])
+        means = KMeans(count, n_init=STARTS, random_state=seed).fit(points[kept])
         centre = pairwise_distances_argmin(means.cluster_centers_, points)
     cluster[torch.from_numpy(kept)] = torch.from_numpy(means.labels_).long()
     return Clustering(cluster.to(features.device), torch.from_numpy(centre).long().to(features.device))

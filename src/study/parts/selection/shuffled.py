@@ -1,4 +1,4 @@
-"""Items of several splits in random order."""
+"""Items of several splits in random order, taken in turn from one split after the other."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from study.data.split import Selected, Split, joined
 
 
 def shuffled(name: str, splits: Sequence[Split], limit: int, generator: torch.Generator) -> Split:
-    """At most `limit` items of `splits`, each split in random order, one split after the other; no input is copied."""
-    chosen = []
-    for split in splits:
-        order = torch.randperm(len(split), generator=generator)[:limit].to(split.device)
-        chosen.append(Split(split.name, Selected(split.inputs, order), split.labels[order]))
-        limit -= len(order)
-    return joined(name, chosen)
+    """At most `limit` items: a random one of each split, then a second one of each, and so on; no input is copied.
+
+    Where a split is used up, the others go on without it.
+    """
+    whole = joined(name, splits)
+    sizes = [len(split) for split in splits]
+    starts = torch.tensor([0, *sizes[:-1]]).cumsum(0).tolist()
+    order = torch.cat(
+        [start + torch.randperm(size, generator=generator) for start, size in zip(starts, sizes, strict=True)]
+    )
+    turn = torch.cat([torch.arange(size) for size in sizes])
+    chosen = order[turn.argsort(stable=True)[:limit]].to(whole.device)
+    return Split(name, Selected(whole.inputs, chosen), whole.labels[chosen])
