@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from study.data.threat import Norm, ThreatModel
 from study.errors import NotApplicable, UsageError
-from study.metrics.autoattack import AutoAttackRobustAccuracy, attack_sequence
+from study.metrics.autoattack import AutoAttackRobustAccuracy, Doubts, attack_sequence
 from study.metrics.sampling import Sample
 from study.runtime.progress import Progress
 
@@ -44,9 +44,9 @@ def robust_accuracy(
     inputs, target = points(model, shape)
     metric = AutoAttackRobustAccuracy(steps=10, queries=20, version=version, norm=norm, epsilon=epsilon)
     sample = Sample(inputs, target, torch.ones(len(target), dtype=torch.bool))
-    values = metric.measure(model, model, sample, ThreatModel(radius=epsilon), seeded())
-    assert values["before"] == values["after"]
-    return values["after"]
+    values = metric.measured(model, model, sample, ThreatModel(radius=epsilon), seeded()).values
+    assert values[f"before/{metric.name}"] == values[f"after/{metric.name}"]
+    return values[f"after/{metric.name}"]
 
 
 @pytest.mark.parametrize("version", ["reduced", "standard"])
@@ -104,10 +104,10 @@ def test_other_bounds_are_rescaled() -> None:
 
     right = torch.ones(len(target), dtype=torch.bool)
     metric = AutoAttackRobustAccuracy(steps=10)
-    narrow = metric.measure(unit, unit, Sample(inputs, target, right), ThreatModel(radius=0.05), seeded())
+    narrow = metric.measured(unit, unit, Sample(inputs, target, right), ThreatModel(radius=0.05), seeded()).values
     threat = ThreatModel(bounds=(-1.0, 3.0), radius=0.2)
-    wide = metric.measure(Wide(), Wide(), Sample(inputs * 4 - 1, target, right), threat, seeded())
-    assert 0 < narrow["after"] < 1
+    wide = metric.measured(Wide(), Wide(), Sample(inputs * 4 - 1, target, right), threat, seeded()).values
+    assert 0 < narrow["after/robust_accuracy"] < 1
     assert wide == pytest.approx(narrow, abs=1 / 24)
 
 
@@ -126,7 +126,7 @@ def test_samples_right_and_wrong_inputs_by_the_seed() -> None:
     metric = AutoAttackRobustAccuracy(steps=1, samples=8)
     sample = Sample(inputs, target, torch.zeros(len(target), dtype=torch.bool))
     rates = [
-        metric.measure(model, model, sample, ThreatModel(radius=1e-6), seeded(seed))["after"]
+        metric.measured(model, model, sample, ThreatModel(radius=1e-6), seeded(seed)).values["after/robust_accuracy"]
         for seed in (0, 0, 1, 2, 3)
     ]
     assert rates[0] == rates[1]
@@ -142,14 +142,14 @@ def test_does_not_apply_without_a_ball_around_the_whole_input(threat: ThreatMode
     model = Nearest(4, (9,))
     inputs, target = points(model, (9,))
     with pytest.raises(NotApplicable, match=reason):
-        AutoAttackRobustAccuracy().measure(model, model, Sample(inputs, target, target == target), threat, seeded())
+        AutoAttackRobustAccuracy().measured(model, model, Sample(inputs, target, target == target), threat, seeded())
 
 
 def test_does_not_apply_to_tokens() -> None:
     tokens, target = torch.ones(4, 9, dtype=torch.long), torch.zeros(4, dtype=torch.long)
     model = Nearest(4, (9,))
     with pytest.raises(NotApplicable, match="integers"):
-        AutoAttackRobustAccuracy().measure(
+        AutoAttackRobustAccuracy().measured(
             model, model, Sample(tokens, target, target == 0), ThreatModel(radius=0.1), seeded()
         )
 
@@ -187,6 +187,73 @@ def test_progress_ends_at_its_total_whatever_is_fooled(
     assert progress.title == "attack (robust accuracy)"
     assert progress.total is not None
     assert progress.done == progress.total > 0
+
+
+class Rounded(Nearest):
+    """The same of inputs rounded to eighths: no gradient leads anywhere."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward((inputs * 8).round() / 8 + 0 * inputs)
+
+
+class Random(Nearest):
+    """Adds noise to every answer."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits = super().forward(inputs)
+        return logits + 0.01 * torch.randn_like(logits)
+
+
+class Moving(Nearest):
+    """Takes a gradient in order to answer."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with torch.enable_grad():
+            moved = inputs.detach().requires_grad_()
+            (step,) = torch.autograd.grad(super().forward(moved).sum(), moved)
+        return super().forward(inputs + 0 * step)
+
+
+class Sure(Nearest):
+    """Answers with probabilities."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs).softmax(1)
+
+
+@pytest.mark.parametrize(
+    ("doubted", "version", "flags"),
+    [
+        (Rounded, "reduced", "zero gradients"),
+        (Rounded, "standard", "zero gradients, Square finds more"),
+        (Random, "reduced", "random outputs"),
+        (Moving, "reduced", "gradients inside the model"),
+        (Sure, "reduced", "probabilities for logits"),
+        (Nearest, "standard", ""),
+    ],
+)
+def test_says_how_it_doubts_its_figure(
+    doubted: type[Nearest], version: Version, flags: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    shape, threat = (1, 5, 5), ThreatModel(radius=0.08)
+    plain, other = Nearest(4, shape), doubted(4, shape)
+    inputs, target = points(plain, shape)
+    sample = Sample(inputs, target, torch.ones(len(target), dtype=torch.bool))
+    metric = AutoAttackRobustAccuracy(steps=5, queries=40, version=version)
+    after = metric.measured(plain, other, sample, threat, seeded())
+    assert after.flags == ({"robust_accuracy": f"after: {flags}"} if flags else {})
+    # What is said of one model is not said of the next.
+    before = metric.measured(other, plain, sample, threat, seeded())
+    assert before.flags == ({"robust_accuracy": f"before: {flags}"} if flags else {})
+    told = [f"AutoAttack doubts its robust accuracy ({when}: {flags})" for when in ("after", "before") if flags]
+    assert caplog.messages == told
+
+
+def test_a_warning_that_is_not_known_stands_in_its_own_words() -> None:
+    doubts = Doubts()
+    for _ in range(2):
+        doubts.warning("the moon is full")
+    assert doubts.flags == ["the moon is full"]
 
 
 def test_without_its_package_it_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:

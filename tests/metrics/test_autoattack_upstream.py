@@ -64,7 +64,7 @@ def test_as_many_inputs_stay_right_as_under_the_authors_code(case: tuple[Norm, f
     model, found = Waves(classes, rounded), list[int]()
     for version in ("reduced", "standard"):
         metric = AutoAttackRobustAccuracy(version=version, norm=norm, epsilon=radius, steps=5, queries=30)  # type: ignore[arg-type]
-        rates = metric.measure(model, model, sample_of(model), ThreatModel(radius=radius), seeded())
-        found.append(round(rates["after"] * COUNT))
+        measured = metric.measured(model, model, sample_of(model), ThreatModel(radius=radius), seeded())
+        found.append(round(measured.values[f"after/{metric.name}"] * COUNT))
     # Of 60: the arithmetic of another processor may move an input that lies on a boundary.
     assert all(abs(ours - theirs) <= 1 for ours, theirs in zip(found, UPSTREAM[case], strict=True)), found

@@ -8,6 +8,7 @@ import pytest
 
 from study.config.keys import Keys
 from study.job import run
+from study.metrics.measured import Measured
 from tests.commands import FAST, about, prepared
 
 
@@ -23,3 +24,11 @@ def test_a_job_that_crashes_in_its_repair_has_its_keys_by_then(tmp_path: Path) -
     assert (tags["approach"], tags["subject_name"]) == ("crash max_seconds=9", "digits / mlp, faulty.epochs=4")
     assert {name: tags[name] for name in Keys.of(job).tags()} == Keys.of(job).tags()
     assert all(len(tags[name]) == 20 for name in ("subject", "row", "data", "split"))
+
+
+def test_what_is_doubtful_in_a_metric_is_a_tag(tmp_path: Path) -> None:
+    (job,) = prepared("+method=finetune", *FAST)
+    measured = Measured({"after/a": 1.0}, flags={"a": "after: zero gradients"}) | Measured(flags={"b": "before: odd"})
+    tags = about(job).result("key", {"outcome": "repaired"}, measured).tags
+    found = {name: text for name, text in tags.items() if name.startswith("flags.")}
+    assert found == {"flags.a": "after: zero gradients", "flags.b": "before: odd"}

@@ -1,5 +1,7 @@
 """AutoAttack's robust accuracy; the one file that knows pyautoattack."""
 
+import logging
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,7 +11,9 @@ from torch import Tensor, nn
 
 from study.data.threat import Norm, ThreatModel
 from study.errors import NotApplicable, UsageError
+from study.metrics.base import check_gradient
 from study.metrics.description import Description
+from study.metrics.measured import Measured
 from study.metrics.robustness import NORMS, frozen, limits
 from study.metrics.sampling import Sample, draw_sample
 from study.runtime.progress import Progress
@@ -17,10 +21,20 @@ from study.runtime.progress import Progress
 if TYPE_CHECKING:
     from pyautoattack import AutoAttack
 
+log = logging.getLogger(__name__)
+
 # Attacks need at least this many classes to be defined: APGD-T ranks four logits, FAB-T needs a class to choose.
 APGD_TARGETED_CLASSES = 4
 FAB_TARGETED_CLASSES = 3
 MAX_TARGETS = 9
+FLAGS = {
+    "randomized defense": "random outputs",
+    "dynamic defense": "gradients inside the model",
+    "probability distribution": "probabilities for logits",
+    "zero gradient": "zero gradients",
+    "Square Attack has decreased": "Square finds more",
+}
+"""A part of each warning with which AutoAttack doubts its own figure, and what it is called here."""
 
 
 def attack_sequence(version: Literal["reduced", "standard"], classes: int) -> list[str]:
@@ -109,7 +123,7 @@ class AutoAttackRobustAccuracy:
         return "l2_robust_accuracy" if self.norm == "l2" else "robust_accuracy"
 
     def describe(self) -> Description:
-        """See `ModelMetric.describe`."""
+        """What the metric says about itself, without its protocol."""
         return Description(
             label=self.name.replace("_", " ").replace("l2", "L2"),
             unit="rate",
@@ -117,23 +131,29 @@ class AutoAttackRobustAccuracy:
             meaning="share of test inputs that stay right under AutoAttack",
         )
 
+    def descriptions(self) -> dict[str, Description]:
+        """See `ModelMetrics.descriptions`."""
+        return {self.name: self.describe()}
+
     def protocol(self, sample: Sample, threat: ThreatModel | None) -> str:
-        """See `ModelMetric.protocol`."""
+        """Attacks, norm, radius, steps, queries, inputs."""
         limit = limits(threat, self.epsilon, sample.inputs, self.norm)
         ball = f"{NORMS[limit.norm]} radius {limit.radius:g}"
         count = min(self.samples, len(sample.target))
         queries = f", {self.queries} queries" if self.version == "standard" else ""
         return f"AutoAttack ({self.version}), {ball}, {self.steps} steps{queries}, {count} inputs"
 
-    def measure(
+    def measured(
         self,
         before: nn.Module,
         after: nn.Module,
         sample: Sample,
         threat: ThreatModel | None,
         generator: torch.Generator,
-    ) -> dict[str, float]:
-        """The robust accuracy "before" and "after". See `ModelMetric.measure`."""
+    ) -> Measured:
+        """The robust accuracy, and how AutoAttack doubts it. See `ModelMetrics.measured`."""
+        description = replace(self.describe(), protocol=self.protocol(sample, threat))
+        check_gradient(before, after)
         threat = limits(threat, self.epsilon, sample.inputs, self.norm)
         if threat.columns is not None:
             raise NotApplicable("AutoAttack moves every value of an input, and only some columns may move")
@@ -147,10 +167,15 @@ class AutoAttackRobustAccuracy:
             classes = before(inputs[:1]).shape[1]
         total = 2 * len(inputs) * sum(self._passes(classes).values())
         with Progress(f"attack ({self.describe().label})", total, "passes") as progress:
-            return {
-                when: self._robust_accuracy(model, inputs, target, threat, classes, seed, progress)
+            doubts = {"before": Doubts(), "after": Doubts()}
+            rates = {
+                when: self._robust_accuracy(model, inputs, target, threat, classes, seed, progress, doubts[when])
                 for when, model in (("before", before), ("after", after))
             }
+        flags = "; ".join(f"{when}: {', '.join(own.flags)}" for when, own in doubts.items() if own.flags)
+        if flags:
+            log.warning("AutoAttack doubts its %s (%s)", description.label, flags)
+        return Measured.of(self.name, description, rates) | Measured(flags={self.name: flags} if flags else {})
 
     def _robust_accuracy(
         self,
@@ -161,6 +186,7 @@ class AutoAttackRobustAccuracy:
         classes: int,
         seed: int,
         progress: Progress,
+        doubts: "Doubts",
     ) -> float:
         presented = UnitImages(model, inputs.shape[1:], threat.bounds)
         images = presented.encode(inputs)
@@ -170,6 +196,7 @@ class AutoAttackRobustAccuracy:
             wrong = sum(int((presented(some).argmax(1) != labels).sum()) for some, labels in batches)
         progress.skip(wrong * sum(passes.values()))
         suite = self._build(presented, classes, threat.radius / presented.width, seed, inputs.device)
+        doubts.listen_to(suite)
         own = {"apgd-ce": suite.apgd, "apgd-t": suite.apgd_targeted, "square": suite.square}
         for place, (name, count) in enumerate(passes.items()):
             later = sum(list(passes.values())[place + 1 :])
@@ -204,6 +231,30 @@ class AutoAttackRobustAccuracy:
         suite.apgd.n_iter = suite.apgd_targeted.n_iter = suite.fab.n_iter = self.steps
         suite.square.n_queries = self.queries
         return suite
+
+
+class Doubts:
+    """Takes the place of AutoAttack's logger; flags: see `FLAGS`, each once, an unknown warning in its own words."""
+
+    def __init__(self) -> None:
+        self.flags: list[str] = []
+
+    def listen_to(self, suite: "AutoAttack") -> None:
+        """Take what it and its attacks report, for one model."""
+        # Imported here: the package is needed by this metric alone.
+        from pyautoattack import checks
+
+        suite.logger = suite.apgd.logger = suite.apgd_targeted.logger = self
+        checks.funcs.update(dict.fromkeys(checks.funcs, 0))  # it would charge each model with the gradients of all
+
+    def warning(self, message: str) -> None:
+        """Note why the figure is doubtful."""
+        flag = next((flag for part, flag in FLAGS.items() if part in message), message)
+        if flag not in self.flags:
+            self.flags.append(flag)
+
+    def debug(self, message: str) -> None:
+        """How far it is: the progress bar says that."""
 
 
 def _count(attack: Any, passes: int, later: int, model: UnitImages, progress: Progress) -> None:

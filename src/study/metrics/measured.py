@@ -29,12 +29,14 @@ class Measured:
 
     values: `before/NAME`, `after/NAME` and `gain/NAME` of those that apply, `low/NAME` and `high/NAME` of those whose
     `after/NAME` has an interval (a figure that is not a metric's stands under its own name, as `time/repair` does);
-    descriptions: of all, by NAME; not_applicable: why a NAME does not apply.
+    descriptions: of all, by NAME; not_applicable: why a NAME does not apply; flags: how a NAME is doubtful, as its own
+    method found.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
     descriptions: Mapping[str, Description] = field(default_factory=dict)
     not_applicable: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, str] = field(default_factory=dict)
 
     def __or__(self, other: Measured) -> Measured:
         """Both together; where they differ, the other's."""
@@ -42,6 +44,7 @@ class Measured:
             {**self.values, **other.values},
             {**self.descriptions, **other.descriptions},
             {**self.not_applicable, **other.not_applicable},
+            {**self.flags, **other.flags},
         )
 
     def of_faulty(self) -> Measured:

@@ -64,6 +64,38 @@ COSTS: Mapping[str, Description] = {
     "cost/steps": Description(
         label="steps", unit="count", higher_is_better=False, meaning="gradient steps", summary=False
     ),
+    "cost/forward_passes": Description(
+        label="forward passes",
+        unit="count",
+        higher_is_better=False,
+        meaning="whole passes of the faulty model over one input that the repair is worth: the multiply-adds of all "
+        "layers that it ran over those of one pass; products on stored activations are not counted",
+        summary=False,
+    ),
+    "cost/backward_passes": Description(
+        label="backward passes",
+        unit="count",
+        higher_is_better=False,
+        meaning="the same of the layers whose output was to be differentiated: an estimate",
+        summary=False,
+    ),
+    "cost/safeguard_share": Description(
+        label="share of the repair",
+        unit="rate",
+        meaning="share of the repaired weights that the safeguard chose (0: the faulty model, 1: the repaired one)",
+        summary=False,
+    ),
+    "cost/safeguard_tau": Description(
+        label="weight of the faulty model",
+        unit="rate",
+        meaning="weight of the faulty model's answers that the safeguard chose",
+        summary=False,
+    ),
+    "cost/safeguard_temperature": Description(
+        label="temperature",
+        meaning="temperature of the faulty model's answers that the safeguard fitted",
+        summary=False,
+    ),
 }
 """By the name that each is tracked under. Further costs of an approach are tracked without a description."""
 

@@ -22,6 +22,7 @@ from study.repairs.changes import (
     layer_changes,
     relative_change,
 )
+from study.repairs.passes import Passes
 from study.repairs.stages import PatchingStage, Walk
 from study.runtime.fit import Curve, Curves, Stage, fit
 from study.runtime.hardware import Hardware
@@ -43,8 +44,9 @@ class RepairResult:
     model: the repaired model in eval mode, None unless the outcome is `repaired`; seconds: wall-clock time from
     "faulty model in memory" to "repaired model returned"; cpu_seconds: CPU time of all threads of the process
     meanwhile, None if unknown; changed: whether any weight, or statistic of a BatchNorm, differs; curves: what the
-    stages logged; costs: those of the approach, gradient steps, peak memory (MiB), size of the change; layers: what
-    changed in each layer; pictures: figures by name; code: fingerprint of the code that computed it.
+    stages logged; costs: those of the approach, gradient steps, passes over one input, peak memory (MiB), size of the
+    change; layers: what changed in each layer; pictures: figures by name; code: fingerprint of the code that computed
+    it.
     """
 
     outcome: Outcome
@@ -67,14 +69,15 @@ def run_repair(approach: Approach, problem: Problem, hardware: Hardware) -> Repa
     if not is_finite(problem.faulty):
         return RepairResult(outcome="failure", reason="the faulty model's weights are not finite")
     before = weights_hash(problem.faulty)
+    passes = Passes(problem.faulty, problem.repair_set.fetch(problem.failing[:1]).inputs)
     run = _Run(approach, problem, hardware)
-    with PeakMemory(problem.device) as memory, forked(problem.seed, "repair", "layers"):
+    with PeakMemory(problem.device) as memory, forked(problem.seed, "repair", "layers"), passes:
         result = run.result()
     seconds, cpu_seconds = time.perf_counter() - run.start, time.process_time() - run.cpu_start
     result = replace(result, seconds=seconds, cpu_seconds=cpu_seconds, curves=dict(run.curves.values))
     if weights_hash(problem.faulty) != before:
         raise RuntimeError(f"{type(approach).__name__} changed the faulty model in place")
-    result = replace(result, costs={**run.steps, **result.costs, "peak_memory": memory.mib})
+    result = replace(result, costs={**run.steps, **passes.costs(), **result.costs, "peak_memory": memory.mib})
     model = result.model
     if model is None:
         return result

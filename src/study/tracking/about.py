@@ -40,9 +40,13 @@ class About:
         curves: Mapping[str, Curve] = {},
         origin: Origin | None = None,
     ) -> Result:
-        """The result of the job, ended now; `ending`: further tags, `outcome` among them; empty tags are left out."""
+        """The result of the job, ended now; `ending`: further tags, `outcome` among them; empty tags are left out.
+
+        What is doubtful in a metric NAME becomes the tag `flags.NAME`.
+        """
         measured = measured or Measured()
-        tags = {**self.tags, **ending, "sweep": self.sweep, "key": key}
+        flags = {f"flags.{name}": text for name, text in measured.flags.items()}
+        tags = {**self.tags, **ending, **flags, "sweep": self.sweep, "key": key}
         return Result(
             key=key,
             experiment=self.experiment,
