@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from study.cli.absent import present
 from study.cli.plan import check
 from study.config.compose import Composed, composed, parsed, with_plus
 from study.config.job import Job
@@ -24,8 +25,8 @@ def compositions(*arguments: str) -> list[Composed]:
 
 
 def prepared(*arguments: str) -> list[Job]:
-    """The jobs of a command line, checked."""
-    return check(compositions(*arguments))
+    """The jobs of a command line, checked; of a pattern those whose data set is there."""
+    return check(present(with_plus(arguments), conf_folder())[1])
 
 
 def about(job: Job) -> About:

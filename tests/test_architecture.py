@@ -23,9 +23,10 @@ LAYERS = (
     ("tracking",),
     ("config",),
     ("job", "record", "api"),
-    ("frontier",),
+    ("frontier", "pairs"),
     ("cli",),
     ("__main__",),
+    ("compare", "subjects"),
 )
 """From the bottom to the top; a file imports what lies in a lower row, or in its own room."""
 FILES = sorted(SOURCE.rglob("*.py"))

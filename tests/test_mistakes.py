@@ -94,7 +94,7 @@ GONE = [
 COMMAND = [
     Row("~hydra/launcher", "~hydra/launcher: this part of Hydra cannot be taken out"),
     Row("~dataset.limit", "~dataset.limit: there is no value to take out"),
-    Row("dataset=дигиты", "dataset=дигиты: there is no such dataset; there are: arrays, digits"),
+    Row("dataset=дигиты", "dataset=дигиты: there is no such dataset; there are: "),
     Row("dataset={name:digits}", "dataset={name:digits}: a choice is made by its name, dataset=NAME"),
     Row("seed=0,1", "seed=0,1: a job takes one value; several in turn are a multirun: -m seed=0,1"),
     Row(

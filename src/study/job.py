@@ -63,7 +63,8 @@ def problem_of(job: Job, keys: Keys, splits: Mapping[str, Split]) -> Problem:
     faulty = source.load(keys.faulty_folder, splits["train"], splits["validation"])
     if job.recipe.checkpoint is not None and job.data.random_splits:
         log.warning("the splits are drawn at random: the checkpoint may have been trained on test inputs")
-    return Problem.posed_by(faulty, splits, job.task, job.recipe, job.settings.seed, job.make_model)
+    fresh = job.make_model if int(job.recipe.epochs) else None  # by a recipe without epochs none becomes a model anew
+    return Problem.posed_by(faulty, splits, job.task, job.recipe, job.settings.seed, fresh)
 
 
 def repair(job: Job, keys: Keys, problem: Problem) -> RepairResult | None:
