@@ -6,7 +6,7 @@ from torch import Tensor
 from study.data.split import Split
 from study.parts.network.places import Entries, write
 from study.parts.search.evolution import Population
-from study.parts.search.guard import Guard, keeps_accuracy
+from study.parts.search.guard import Guard, clearly_loses, keeps_accuracy
 from study.problem.prediction import right
 from tests.problems import digits_problem
 
@@ -80,3 +80,11 @@ def test_a_model_that_breaks_inputs_keeps_accuracy_if_it_fixes_as_many() -> None
         write(model, BIASES, harmful(10)[label])  # always answers that class
     assert keeps_accuracy(dataclasses.replace(problem, faulty=rare), common)
     assert not keeps_accuracy(dataclasses.replace(problem, faulty=common), rare)
+
+
+def test_a_fall_in_accuracy_is_clear_from_five_items_that_broke_and_none_that_was_repaired() -> None:
+    before = torch.arange(20) < 10
+    assert not clearly_loses(before, torch.arange(20) < 6)
+    assert clearly_loses(before, torch.arange(20) < 5)
+    assert not clearly_loses(before, (torch.arange(20) >= 5) & (torch.arange(20) < 15))  # as many repaired as broken
+    assert not clearly_loses(before, before) and not clearly_loses(before, torch.arange(20) < 20)

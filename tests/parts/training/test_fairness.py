@@ -58,8 +58,20 @@ def test_descent_makes_the_rates_equal() -> None:
     assert equalised_odds(logits.softmax(1), labels, groups).item() < 0.1 * first
 
 
-def test_every_cell_has_the_same_weight_at_exponent_one() -> None:
-    labels, groups = torch.tensor([0, 0, 0, 1, 1, 1]), torch.tensor([0, 0, 1, 0, 1, 1])
-    assert balancing_weights(labels, groups, 1.0).tolist() == [0.5, 0.5, 1.0, 1.0, 0.5, 0.5]
-    assert balancing_weights(labels, groups, 0.0).tolist() == [1.0] * 6
-    assert balancing_weights(labels, None, 1.0).tolist() == pytest.approx([1 / 3] * 6)
+def test_every_group_of_a_class_is_drawn_alike_and_each_class_as_often_as_before() -> None:
+    labels, groups = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1]), torch.tensor([0, 0, 1, 0, 1, 1, 1, 1])
+    full = balancing_weights(labels, groups, 1.0)
+    assert full.tolist() == pytest.approx([0.75, 0.75, 1.5, 2.5, 0.625, 0.625, 0.625, 0.625])
+    half = balancing_weights(labels, groups, 0.5)
+    assert half[labels == 0].sum() == pytest.approx(3) and half[labels == 1].sum() == pytest.approx(5)
+    assert half[3] / half[4] == pytest.approx(2)
+    assert balancing_weights(labels, groups, 0.0).tolist() == pytest.approx([1.0] * 8)
+
+
+def test_a_class_without_items_and_a_group_missing_from_one_are_no_trouble() -> None:
+    labels, groups = torch.tensor([0, 0, 2, 2]), torch.tensor([1, 1, 0, 1])
+    assert balancing_weights(labels, groups, 1.0).tolist() == pytest.approx([1.0] * 4)
+
+
+def test_without_groups_the_classes_are_balanced() -> None:
+    assert balancing_weights(torch.tensor([0, 0, 0, 1]), None, 1.0).tolist() == pytest.approx([1 / 3] * 3 + [1])

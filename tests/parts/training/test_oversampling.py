@@ -61,11 +61,12 @@ def test_a_single_item_left_over_joins_the_batch_before_unless_it_has_company() 
     assert sizes(extra=1) == [34, 34, 34, 2]
 
 
-def test_balanced_draws_fill_every_cell_equally() -> None:
+def test_balanced_draws_fill_the_groups_of_a_class_equally_and_keep_the_classes() -> None:
     data = split()
     assert data.groups is not None
     loader = oversampled(weights=balancing_weights(data.labels, data.groups, 1.0), extra=0)
     drawn = torch.cat([batch.indices for _ in range(40) for batch in loader])
     counts = torch.bincount(data.labels[drawn] * 2 + data.groups[drawn])
     assert len(drawn) == 4000
-    assert chisquare(counts.numpy()).pvalue > 0.01
+    expected = torch.bincount(data.labels).double().repeat_interleave(2) * 4000 / (2 * len(data))
+    assert chisquare(counts.numpy(), expected.numpy()).pvalue > 0.01

@@ -20,6 +20,7 @@ from study.data.split import Split
 from study.errors import NotApplicable, RepairFailed
 from study.models.votes import UnanimousVote
 from study.parts.augmentation.affine import RandomAffine
+from study.parts.search.guard import clearly_loses
 from study.parts.training.fairness import balancing_weights
 from study.parts.training.fine_tuning import training_data
 from study.parts.training.free_adversarial import FreeAdversary
@@ -85,9 +86,9 @@ class Joint(Approach):
         voting = self.runs > 1
         repaired = UnanimousVote.of(problem.copy(), models) if voting else models[0]
         costs = {"models": self.runs + voting}
-        before, after = (int(right(model, problem.validation).sum()) for model in (problem.faulty, repaired))
-        if after < before:
-            counts = f"{after} of {len(problem.validation)} right, {before} before"
+        before, after = (right(model, problem.validation) for model in (problem.faulty, repaired))
+        if clearly_loses(before, after):
+            counts = f"{int(after.sum())} of {len(after)} right, {int(before.sum())} before"
             raise RepairFailed(f"validation accuracy fell: {counts}", **costs)
         return Repaired(repaired, costs)
 

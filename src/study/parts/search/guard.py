@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import torch
+from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from study.errors import RepairFailed
@@ -19,6 +20,9 @@ from study.problem.prediction import right
 from study.problem.problem import Problem
 
 LOWERS_ACCURACY = "every repair found lowers validation accuracy (guard=false hands over the fittest all the same)"
+
+CHANCE = 0.05
+"""A fall in accuracy is clear that is less probable than this by chance alone."""
 
 
 class Guard:
@@ -78,3 +82,19 @@ def keeps_accuracy(problem: Problem, model: nn.Module) -> bool:
     """Whether `model` is right on no fewer validation inputs than the faulty model."""
     after, before = right(model, problem.validation), right(problem.faulty, problem.validation)
     return bool(after.sum() >= before.sum())
+
+
+def clearly_loses(before: Tensor, after: Tensor) -> bool:
+    """Whether fewer items are right after than before, by more than chance explains at 5 % (exact one-sided sign test).
+
+    The faulty model is the epoch that was best on validation, so that its count there flatters it a little.
+
+    Args:
+        before, after: [N] bool, whether each item is right.
+
+    >>> old = torch.arange(20) < 10
+    >>> clearly_loses(old, torch.arange(20) < 6), clearly_loses(old, torch.arange(20) < 5)
+    (False, True)
+    """
+    broken, repaired = int((before & ~after).sum()), int((after & ~before).sum())
+    return broken > 0 and binomtest(repaired, broken + repaired, alternative="less").pvalue < CHANCE

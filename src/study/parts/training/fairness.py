@@ -36,12 +36,20 @@ def equalised_odds(probabilities: Tensor, labels: Tensor, groups: Tensor, count:
 
 
 def balancing_weights(labels: Tensor, groups: Tensor | None, exponent: float) -> Tensor:
-    """Weight [N] of each item in a draw: the size of its (class, group) cell to the power of -exponent.
+    """Weight [N] of each item in a draw: within its class, the size of its group there to the power of -exponent.
 
-    With exponent 1 every cell is drawn equally often, with 0 every item. Without groups the cells are the classes.
+    With exponent 1 every group of a class is drawn equally often, with 0 every item. A class keeps its share of the
+    draw: drawing rare classes more often moves answers towards them, which costs accuracy. Without groups it is the
+    classes that are balanced.
     """
-    cells = labels if groups is None else labels * (int(groups.max()) + 1) + groups
-    return torch.bincount(cells)[cells].double() ** -exponent
+    if groups is None:
+        return torch.bincount(labels)[labels].double() ** -exponent
+    count = int(groups.max()) + 1
+    cells = labels * count + groups
+    sizes = torch.bincount(cells, minlength=count * (int(labels.max()) + 1)).view(-1, count).double()  # [C, G]
+    weights = sizes.clamp(min=1) ** -exponent
+    weights = weights * (sizes.sum(1) / (sizes * weights).sum(1))[:, None]
+    return weights.flatten()[cells]
 
 
 def _range(rates: Tensor) -> Tensor:
