@@ -249,6 +249,6 @@ ROWS: Sequence[Row] = (
     Row("hybridrepair with random labels", "hybridrepair", ("method.labels=random",), control="none"),
     Row("hybridrepair without semi-supervision", "hybridrepair", ("method.ssl=false",), control="none"),
     Row(
-        "full/apricot", "full/apricot", published="apricot", seeds=1, slow=True, idea="model: `apricot` at paper scale"
+        "full/apricot", "full/apricot", published="apricot", seeds=1, slow=True, idea="model: `apricot` at full scale"
     ),
 )

@@ -32,6 +32,11 @@ from study.tracking.result import Result
 
 HERE = Path(__file__).parent
 TABLE = HERE / "subjects.csv"
+HEAD = """# Every subject, repaired on one core
+
+Means over the seeds that ended with a repair of one faulty model per subject, in percent; the scale of each subject stands
+in subject_rows.py. Published repair rates are at the study's full scale: nothing to compare these with. A cell without an
+arrow: no seed was repaired, or the property is not applicable."""
 METHODS = ("finetune", "joint", "arachne", "fsgmix")
 SEEDS = 3
 RATES = {
@@ -60,7 +65,7 @@ def main() -> None:
                 print(f"{subject.name}: {method} did not end well", file=sys.stderr)
     frame = pandas.DataFrame([line for subject in SUBJECTS for line in lines(subject)])
     frame.to_csv(TABLE, index=False, float_format="%.4g")
-    print(markdown(frame))
+    TABLE.with_suffix(".md").write_text(f"{HEAD}\n\n{markdown(frame)}\n")
 
 
 def command(subject: Subject, method: str, seeds: int) -> list[str]:
@@ -133,7 +138,7 @@ def percent(results: Sequence[Result], metric: str) -> float | None:
 
 
 def markdown(frame: pandas.DataFrame) -> str:
-    """The README's table: before and after with an arrow between, the published repair rate beside ours."""
+    """Before and after with an arrow between, the published repair rate beside ours."""
     titles = ("accuracy", "repair rate", "published", "NFR", "margin ASR", "AAOD", "seconds")
     told = [["subject", "approach", "seeds", *titles], ["---"] * (3 + len(titles))]
     for record in frame.to_dict(orient="records"):
