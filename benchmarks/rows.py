@@ -248,7 +248,5 @@ ROWS: Sequence[Row] = (
     ),
     Row("hybridrepair with random labels", "hybridrepair", ("method.labels=random",), control="none"),
     Row("hybridrepair without semi-supervision", "hybridrepair", ("method.ssl=false",), control="none"),
-    Row(
-        "full/apricot", "full/apricot", published="apricot", seeds=1, slow=True, idea="model: `apricot` at full scale"
-    ),
+    Row("full/apricot", "full/apricot", published="apricot", seeds=1, slow=True, idea="model: `apricot` at full scale"),
 )
