@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 
 def draw_sizes(sizes: Sequence[float]) -> Mapping[str, Figure]:
     """The sizes after each 50 proposals, from that of no proposal on; nothing where there was no search."""
-    return {"size": draw_fitness(sizes, None, "size of the change", "50 proposals")} if len(sizes) else {}
+    return {"size": draw_fitness(sizes, None, "size of the change", "proposals (in 50s)")} if len(sizes) else {}
