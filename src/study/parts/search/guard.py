@@ -97,4 +97,4 @@ def clearly_loses(before: Tensor, after: Tensor) -> bool:
     (False, True)
     """
     broken, repaired = int((before & ~after).sum()), int((after & ~before).sum())
-    return broken > 0 and binomtest(repaired, broken + repaired, alternative="less").pvalue < CHANCE
+    return broken > 0 and bool(binomtest(repaired, broken + repaired, alternative="less").pvalue < CHANCE)
