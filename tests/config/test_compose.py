@@ -110,6 +110,12 @@ def test_options_may_stand_anywhere() -> None:
     assert len(compositions("+method=finetune,joint", "-m", "seed=0,1")) == 4
 
 
+def test_a_setting_of_a_swept_data_set_reaches_it_though_the_usual_one_has_none() -> None:
+    line = ["-m", "dataset=compas,german", "dataset.group=[sex]", "architecture=mlp", "architecture.widths=[8]"]
+    overrides = ["dataset=compas,german", "++dataset.group=[sex]", "architecture=mlp", "architecture.widths=[8]"]
+    assert for_hydra(line, parsed(line)) == [*overrides, "-m"]
+
+
 def test_a_search_makes_its_objective_as_high_as_possible_unless_it_is_told_otherwise() -> None:
     for line, added in (
         (["-m", "hydra/sweeper=optuna", "seed=0,1"], ["hydra.sweeper.direction=maximize"]),

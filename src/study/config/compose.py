@@ -28,7 +28,7 @@ from study.config.complaints import KINDS
 from study.config.experiments import brings_method
 from study.config.home import check_home
 from study.config.loader import Loader
-from study.config.overrides import ADDED, KEYS, Offer, check, parse, unknown_key
+from study.config.overrides import ADDED, GROUPS, KEYS, Offer, check, parse, unknown_key
 from study.config.settings import resolved
 from study.config.sweeps import BASIC, every_job, sample_jobs, sweeper_of
 from study.errors import UsageError, nearest
@@ -98,15 +98,17 @@ def parsed(argv: Sequence[str]) -> Namespace:
 def for_hydra(argv: Sequence[str], arguments: Namespace) -> list[str]:
     """The arguments, parsed and checked before, in the form that Hydra's own start takes: options come last.
 
-    In a multirun it leaves a swept `+method=a,b` out, so that `method.epochs=3` would find no method to change.
+    In a multirun it leaves a swept `+method=a,b` or `dataset=a,b` out, so that `method.epochs=3` would find no method
+    to change, and `dataset.group=sex` a data set that has no such setting.
     """
     options = list(argv)
     for text in arguments.overrides:
         options.remove(text)
     if arguments.help or arguments.hydra_help:
         return options  # no setting changes a help text, and nothing has checked them
-    forced = "++" if arguments.multirun else ""
-    overrides = [f"{forced}{text}" if text.startswith("method.") else text for text in arguments.overrides]
+    swept = {"method", *(text.partition("=")[0] for text in arguments.overrides if re.search(r"=.*[,(]", text))}
+    forced = tuple(f"{group}." for group in GROUPS if group in swept) if arguments.multirun else ()
+    overrides = [f"++{text}" if forced and text.startswith(forced) else text for text in arguments.overrides]
     if searches(arguments) and not any(text.startswith("hydra.sweeper.direction=") for text in overrides):
         overrides.append("hydra.sweeper.direction=maximize")  # Optuna's own default is to minimize
     return overrides + options
