@@ -15,7 +15,7 @@ from study.metrics.base import check_gradient
 from study.metrics.description import Description
 from study.metrics.measured import Measured
 from study.metrics.robustness import NORMS, frozen, limits
-from study.metrics.sampling import Sample, draw_sample
+from study.metrics.sampling import Sample
 from study.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -157,10 +157,7 @@ class AutoAttackRobustAccuracy:
         threat = limits(threat, self.epsilon, sample.inputs, self.norm)
         if threat.columns is not None:
             raise NotApplicable("AutoAttack moves every value of an input, and only some columns may move")
-        everything = torch.arange(len(sample.target), device=sample.target.device)
-        chosen = draw_sample(everything, self.samples, generator)
-        if len(chosen) == 0:
-            raise NotApplicable("there are no test inputs")
+        chosen = sample.drawn(self.samples, generator)
         seed = int(torch.randint(2**31, (), generator=generator))
         inputs, target = sample.inputs[chosen], sample.target[chosen]
         with torch.no_grad():

@@ -13,7 +13,7 @@ from study.errors import NotApplicable
 from study.metrics.corruptions import CORRUPTIONS, SEVERITIES, Corruption
 from study.metrics.description import Description
 from study.metrics.measured import Measured
-from study.metrics.sampling import Sample, draw_sample
+from study.metrics.sampling import Sample
 from study.runtime.progress import Progress
 
 MEAN = "corruption_accuracy"
@@ -66,10 +66,7 @@ class CorruptionAccuracy:
     ) -> Measured:
         """See `ModelMetrics.measured`."""
         _check(sample.inputs)
-        everything = torch.arange(len(sample.target), device=sample.target.device)
-        chosen = draw_sample(everything, self.samples, generator)
-        if len(chosen) == 0:
-            raise NotApplicable("there are no test inputs")
+        chosen = sample.drawn(self.samples, generator)
         with Progress("corrupted images", len(CORRUPTIONS), "corruptions") as progress:
             rates = {}
             for name, corruption in CORRUPTIONS.items():
@@ -77,8 +74,7 @@ class CorruptionAccuracy:
                 progress.advance()
         rates[MEAN] = {when: fmean(rate[when] for rate in rates.values()) for when in ("before", "after")}
         protocol = f"{len(SEVERITIES)} severities, {len(chosen)} inputs"
-        told = {name: replace(description, protocol=protocol) for name, description in self.descriptions().items()}
-        return Measured.of_all(told, rates)
+        return Measured.of_all(self.descriptions(), rates, protocol)
 
     def _rates(
         self,

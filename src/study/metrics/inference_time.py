@@ -10,10 +10,9 @@ from pydantic import Field, validate_call
 from torch import Tensor, nn
 
 from study.data.threat import ThreatModel
-from study.errors import NotApplicable
 from study.metrics.description import Description
 from study.metrics.measured import Measured
-from study.metrics.sampling import Sample, draw_sample
+from study.metrics.sampling import Sample
 
 SECONDS, RATIO = "inference_time", "inference_time_ratio"
 
@@ -61,10 +60,7 @@ class InferenceTime:
         generator: torch.Generator,
     ) -> Measured:
         """See `ModelMetrics.measured`."""
-        everything = torch.arange(len(sample.target), device=sample.target.device)
-        chosen = draw_sample(everything, self.samples, generator)
-        if len(chosen) == 0:
-            raise NotApplicable("there are no test inputs")
+        chosen = sample.drawn(self.samples, generator)
         inputs = sample.inputs[chosen]
         taken: dict[str, list[float]] = {"before": [], "after": []}
         for turn in range(self.passes + 1):
@@ -75,8 +71,7 @@ class InferenceTime:
         times = {when: median(values) for when, values in taken.items()}
         values = {SECONDS: times, RATIO: {"after": times["after"] / times["before"]}}
         protocol = f"one batch of {len(chosen)} inputs, median of {self.passes} passes"
-        told = {name: replace(description, protocol=protocol) for name, description in self.descriptions().items()}
-        return Measured.of_all(told, values)
+        return Measured.of_all(self.descriptions(), values, protocol)
 
 
 def seconds_of(model: nn.Module, inputs: Tensor) -> float:

@@ -67,11 +67,13 @@ class Measured:
         return Measured(named, {name: description})
 
     @staticmethod
-    def of_all(descriptions: Mapping[str, Description], values: Mapping[str, Mapping[str, float]]) -> Measured:
-        """Several metrics' values, by name, each as in `of`."""
+    def of_all(
+        descriptions: Mapping[str, Description], values: Mapping[str, Mapping[str, float]], protocol: str
+    ) -> Measured:
+        """The values of several metrics that were measured by one protocol, by name, each as in `of`."""
         measured = Measured()
         for name, description in descriptions.items():
-            measured |= Measured.of(name, description, values[name])
+            measured |= Measured.of(name, replace(description, protocol=protocol), values[name])
         return measured
 
     @staticmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -13,7 +12,7 @@ from study.data.threat import ThreatModel
 from study.errors import NotApplicable
 from study.metrics.description import Description
 from study.metrics.measured import Measured
-from study.metrics.sampling import Sample, draw_sample
+from study.metrics.sampling import Sample
 
 ACCURACY, FLIPS = "renamed_accuracy", "renaming_flip_rate"
 CHANGE = "renamed"
@@ -69,10 +68,7 @@ class RenamingRobustness:
         """See `ModelMetrics.measured`."""
         if CHANGE not in sample.variants:
             raise NotApplicable("the inputs are no programs whose variables could be renamed")
-        if len(sample.target) == 0:
-            raise NotApplicable("there are no test inputs")
-        everything = torch.arange(len(sample.target), device=sample.target.device)
-        chosen = draw_sample(everything, self.samples, generator)
+        chosen = sample.drawn(self.samples, generator)
         inputs, target = sample.at(chosen)
         renamed = sample.variants[CHANGE][chosen].to(inputs.device)
         values: dict[str, dict[str, float]] = {ACCURACY: {}, FLIPS: {}}
@@ -84,8 +80,7 @@ class RenamingRobustness:
             values[FLIPS][when] = (~stays[right]).double().mean().item()
         differ = int((inputs != renamed).flatten(1).any(1).sum())
         protocol = f"{len(chosen)} inputs, {differ} of which renaming changes"
-        told = {name: replace(description, protocol=protocol) for name, description in self.descriptions().items()}
-        return Measured.of_all(told, values)
+        return Measured.of_all(self.descriptions(), values, protocol)
 
     def _answers(self, model: nn.Module, inputs: Tensor) -> Tensor:
         """The classes [N] of inputs [N, L]."""

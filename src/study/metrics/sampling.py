@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from study.data.split import Inputs, Selected, Split
+from study.errors import NotApplicable
 from study.runtime.randomness import stream
 
 FROM_FILES = 2000
@@ -29,6 +30,12 @@ class Sample:
     def at(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """The inputs and the labels at `places` [K] long."""
         return self.inputs[places], self.target[places]
+
+    def drawn(self, size: int, generator: torch.Generator) -> Tensor:
+        """The places of up to `size` inputs, as `draw_sample` has it; raises NotApplicable where there are none."""
+        if len(self.target) == 0:
+            raise NotApplicable("there are no test inputs")
+        return draw_sample(torch.arange(len(self.target), device=self.target.device), size, generator)
 
 
 def sample_of(test: Split, before: Tensor, after: Tensor, seed: int) -> Sample:
