@@ -192,6 +192,18 @@ def test_groups_switch_the_fairness_terms_on_and_they_help(grouped: tuple[Proble
     assert aaod(fair, test) < aaod(control, test) < aaod(problem.faulty, test)
 
 
+def test_each_fairness_term_reaches_the_training(grouped: tuple[Problem, Split]) -> None:
+    problem, _ = grouped
+    training = joint_training(problem, bal=1, fair=0.7)
+    assert training.fair == 0.7
+    assert isinstance(training.batches, Oversampled) and training.batches.weights is not None
+    splits = (problem.train, problem.repair_set)
+    labels, groups = (torch.cat([getattr(split, of) for split in splits]) for of in ("labels", "groups"))
+    for label in range(10):  # both groups of a class are drawn alike
+        in_class = [training.batches.weights[(labels == label) & (groups == group)].sum() for group in (0, 1)]
+        assert in_class[0] == pytest.approx(in_class[1])
+
+
 def test_settings_reach_the_training() -> None:
     training = joint_training(
         batch_size=32,
