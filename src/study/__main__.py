@@ -94,7 +94,7 @@ def _is_only_checked(arguments: Namespace, jobs: Sequence[Composed]) -> bool:
         check_launcher(jobs[0])
         if not searches(arguments):  # its jobs are not all known
             check_folders(jobs)
-    planned = any(job.config.get("plan") for job in jobs)
+    planned = any(job.whole.get("plan") for job in jobs)
     prepared = check(jobs if planned else unfinished(jobs))
     if any(job.settings.plan for job in prepared):
         show(prepared)

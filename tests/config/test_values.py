@@ -42,9 +42,8 @@ def test_a_wrong_value_gets_one_sentence(line: str, tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key not in ("method", "dataset")])
 def test_a_part_that_was_taken_out(key: str) -> None:
-    (job,) = compositions(f"~{key}")
     with pytest.raises(UsageError, match=rf"^{key}: is missing; {key}=(NAME|VALUE) puts it there$"):
-        check_values(job)
+        compositions(f"~{key}")
 
 
 def test_right_values_pass() -> None:

@@ -108,7 +108,7 @@ def own_place(settings: Mapping[str, Any], prefix: str = "dataset") -> str | Non
 def _lack(job: Composed) -> str | None:
     """Why the data set of a job cannot be used here; what a job is finished with was there, which is known at once."""
     check_values(job)
-    return None if known.finished(job.config, job.hydra) else looked_at(job.values, job.choices["dataset"])[1]
+    return None if known.finished(job.whole, job.hydra) else looked_at(job.values, job.choices["dataset"])[1]
 
 
 def _matching(glob: Glob, text: str, own: str | None) -> list[str]:

@@ -26,7 +26,7 @@ def check_launcher(job: Composed) -> None:
     if launcher.get("n_jobs") == 0:
         raise UsageError("hydra.launcher.n_jobs=0: should be at least 1 job at a time, or -1 for one per core")
     missing = [program for program in SUBMISSION if shutil.which(program) is None]
-    if launcher._target_.endswith(".SlurmLauncher") and missing and not job.config.get("plan"):
+    if launcher._target_.endswith(".SlurmLauncher") and missing and not job.whole.get("plan"):
         raise UsageError(
             f"hydra/launcher={job.choices['hydra/launcher']}: there is no {' and no '.join(missing)} on this machine; "
             "start the sweep on a login node of the cluster, or take hydra/launcher=joblib"

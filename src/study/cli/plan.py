@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from study.config import known
-from study.config.compose import Composed
+from study.config.compose import Composed, alike
+from study.config.settings import settings_of
 from study.config.values import check_values
 
 if TYPE_CHECKING:
@@ -20,8 +21,7 @@ def check(jobs: Sequence[Composed]) -> list[Job]:
     """
     if not jobs:
         return []
-    for job in jobs:
-        check_values(job)
+    _check_values(jobs)
     from study.config.job import prepare_all
 
     return prepare_all(jobs)
@@ -29,9 +29,16 @@ def check(jobs: Sequence[Composed]) -> list[Job]:
 
 def unfinished(jobs: Sequence[Composed]) -> list[Composed]:
     """The jobs that are not known to be finished, after what needs no torch has been checked in all of them."""
-    for job in jobs:
-        check_values(job)
-    return [job for job in jobs if not known.finished(job.config, job.hydra)]
+    _check_values(jobs)
+    return [job for job in jobs if not known.finished(job.whole, job.hydra)]
+
+
+def _check_values(jobs: Sequence[Composed]) -> None:
+    for job, first in alike(jobs):
+        if job is first:
+            check_values(job)
+        else:
+            settings_of(job.values)
 
 
 def show(jobs: Sequence[Job]) -> None:

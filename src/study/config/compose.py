@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,12 +29,14 @@ from study.config.experiments import brings_method
 from study.config.home import check_home
 from study.config.loader import Loader
 from study.config.overrides import ADDED, GROUPS, KEYS, Offer, check, parse, unknown_key
-from study.config.settings import resolved
+from study.config.settings import HYDRA, resolved
 from study.config.sweeps import BASIC, every_job, sample_jobs, sweeper_of
 from study.errors import UsageError, nearest
 from study.storage.paths import home
 
 VERSION_BASE = "1.3"
+SEEDS = ("seed=", "subject.seed=")
+"""How the overrides begin that change a job's seeds."""
 ONE = ""
 """In place of a sweeper: the command line is of one job."""
 MODES = ("run", "multirun", "cfg", "info")
@@ -51,11 +53,21 @@ REFUSED = {
 
 @dataclass(frozen=True)
 class Composed:
-    """One job of a command line: its configuration without and with Hydra's part, and the overrides that made it."""
+    """One job of a command line: its configuration with Hydra's part, and the overrides that made it."""
 
-    config: DictConfig
-    hydra: DictConfig
+    whole: DictConfig
     overrides: list[str]
+
+    @cached_property
+    def config(self) -> DictConfig:
+        """The configuration without Hydra's part: a copy, which costs more than composing it."""
+        return OmegaConf.masked_copy(self.whole, [str(key) for key in self.whole if key != HYDRA])
+
+    @property
+    def hydra(self) -> DictConfig:
+        """Hydra's part."""
+        part: DictConfig = self.whole[HYDRA]
+        return part
 
     @cached_property
     def choices(self) -> dict[str, str]:
@@ -65,7 +77,29 @@ class Composed:
     @cached_property
     def values(self) -> dict[str, Any]:
         """The configuration as plain values, see `settings.resolved`."""
-        return resolved(self.config)
+        return resolved(self.whole)
+
+
+def alike(jobs: Iterable[Composed]) -> Iterator[tuple[Composed, Composed]]:
+    """Each job with the first one that differs from it in the seeds alone: itself, where it is that one.
+
+    Its arguments are the same but for the seeds, and so are its values: some may refer to the seed.
+    """
+    firsts: dict[tuple[str, ...], list[tuple[Composed, dict[str, Any]]]] = {}
+    for job in jobs:
+        values = _without_seeds(job.values)
+        near = firsts.setdefault(tuple(text for text in job.overrides if not text.startswith(SEEDS)), [])
+        first = next((other for other, its in near if its == values), None)
+        if first is None:
+            near.append((job, values))
+        yield job, job if first is None else first
+
+
+def _without_seeds(values: Mapping[str, Any]) -> dict[str, Any]:
+    subject = values["subject"]
+    if isinstance(subject, Mapping):
+        subject = {name: value for name, value in subject.items() if name != "seed"}
+    return {name: value for name, value in values.items() if name != "seed"} | {"subject": subject}
 
 
 def with_plus(argv: Sequence[str]) -> list[str]:
@@ -141,7 +175,7 @@ def composed(arguments: Namespace, conf: Path) -> list[Composed]:
         jobs = _all(_listed(arguments, overrides, sweeper), own, offer)
     check_home(jobs[0].hydra, multirun=arguments.multirun)
     searching = sweeper not in (ONE, BASIC)
-    if searching and any(job.config.get("plan") is True for job in jobs):
+    if searching and any(job.whole.get("plan") is True for job in jobs):
         raise UsageError(f"plan=true: hydra/sweeper={sweeper} chooses its jobs while it runs; leave one of the two out")
     return jobs
 
@@ -178,11 +212,13 @@ def _compose(overrides: list[str], own: Path | None) -> Composed:
         raise _refusal(error, overrides, own) from error
     if own is not None:
         own_files.check_content(own, whole.hydra.runtime.choices)
-    config = OmegaConf.masked_copy(whole, [str(key) for key in whole if key != "hydra"])
-    for key in config:
-        if key not in KEYS:
+    for key in whole:
+        if key not in (HYDRA, *KEYS):
             raise unknown_key(str(key), KEYS)
-    return Composed(config, whole.hydra, overrides)
+    for key in KEYS:
+        if key not in whole and key != "method":
+            raise UsageError(f"{key}: is missing; {key}={'NAME' if key in GROUPS else 'VALUE'} puts it there")
+    return Composed(whole, overrides)
 
 
 def _refusal(error: Exception, overrides: list[str], own: Path | None) -> UsageError:

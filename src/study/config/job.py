@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from study.config.compose import Composed
+from study.config.compose import Composed, alike
 from study.config.instantiate import blueprint_from, made, make_classifier, resolved_architecture
 from study.config.machine import shared_out
 from study.config.names import Names
@@ -32,7 +32,6 @@ from study.runtime.hardware import Hardware
 from study.safeguards.base import Safeguard
 from study.storage.blueprint import outside_names
 from study.storage.checksums import digest_of
-from study.storage.files import key_of
 from study.tracking.store import Store
 
 
@@ -127,7 +126,7 @@ def prepare(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Job:
         config=values,
         overrides=overrides,
         settings=settings,
-        names=Names.of(config, dict(hydra.runtime.choices), overrides),
+        names=Names.of(config, dict(hydra.runtime.choices), overrides, values),
         data=data,
         architecture=resolved_architecture(values["architecture"], data),
         recipe=made(values, "faulty", Recipe).resolved(data.recipe),
@@ -143,21 +142,13 @@ def prepare(config: DictConfig, hydra: DictConfig, overrides: list[str]) -> Job:
 
 def prepare_all(jobs: Iterable[Composed]) -> list[Job]:
     """Prepare every job; what is built for one serves those that differ from it in their seeds alone."""
-    built: dict[str, Job] = {}
+    built: dict[int, Job] = {}
     prepared = []
-    for job in jobs:
-        alike = key_of([_without_seeds(job.values), job.choices, OmegaConf.to_container(job.hydra.launcher)])
-        if alike in built:
-            prepared.append(_reseeded(built[alike], job))
-        else:
-            prepared.append(prepare(job.config, job.hydra, job.overrides))
-            built[alike] = prepared[-1]
+    for job, first in alike(jobs):
+        if job is first:
+            built[id(first)] = prepare(job.config, job.hydra, job.overrides)
+        prepared.append(built[id(first)] if job is first else _reseeded(built[id(first)], job))
     return prepared
-
-
-def _without_seeds(values: Mapping[str, Any]) -> dict[str, Any]:
-    subject = {name: value for name, value in values["subject"].items() if name != "seed"}
-    return {name: value for name, value in values.items() if name != "seed"} | {"subject": subject}
 
 
 def _reseeded(job: Job, composed: Composed) -> Job:
@@ -167,7 +158,7 @@ def _reseeded(job: Job, composed: Composed) -> Job:
         config=composed.values,
         overrides=composed.overrides,
         settings=settings_of(composed.values),
-        names=Names.of(composed.config, composed.choices, composed.overrides),
+        names=Names.of(composed.whole, composed.choices, composed.overrides, composed.values),
         data=copy.copy(job.data),
     )
     vars(other).update(task=job.task)  # it knows no seed

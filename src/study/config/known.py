@@ -104,7 +104,7 @@ def finished(config: DictConfig, hydra: DictConfig) -> bool:
         hardware, store = built(values, "trainer", Hardware), built(values, "tracking", Store)
         if settings_of(values).force or hardware is None or store is None:
             return False
-        names = Names.of(config, dict(hydra.runtime.choices), list(hydra.overrides.task))
+        names = Names.of(config, dict(hydra.runtime.choices), list(hydra.overrides.task), values)
         note = Note.of(values, names, shared_out(hardware, hydra.launcher))
         key = None if note is None else note.key
         return key is not None and store.finished(key)

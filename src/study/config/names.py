@@ -10,6 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from study.config.settings import resolved
+
 NO_METHOD = "none"
 """In place of an approach: the faulty model is measured alone."""
 NO_SAFEGUARD = "none"
@@ -45,12 +47,18 @@ class Names:
     subject: str
 
     @classmethod
-    def of(cls, config: DictConfig, choices: Mapping[str, str], overrides: Sequence[str]) -> Names:
+    def of(
+        cls,
+        config: DictConfig,
+        choices: Mapping[str, str],
+        overrides: Sequence[str],
+        values: Mapping[str, Any] | None = None,
+    ) -> Names:
         """From a configuration with its interpolations, Hydra's choices, and the arguments of the one job.
 
-        A network that is no option is called by its class.
+        A network that is no option is called by its class. values: of the configuration, if they are resolved already.
         """
-        values: Any = OmegaConf.to_container(config, resolve=True)
+        values = resolved(config) if values is None else values
         architecture = choices.get("architecture", "")
         if architecture.startswith("default_") or not architecture:
             architecture = str(values["architecture"]["_target_"]).rpartition(".")[2].lower()

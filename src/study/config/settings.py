@@ -15,6 +15,8 @@ from pydantic_core import ErrorDetails
 from study.config.complaints import sentences, shown
 from study.errors import UsageError
 
+HYDRA = "hydra"
+"""Where a composed configuration holds Hydra's part, which is none of a job's values."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -46,18 +48,26 @@ class Settings(pydantic.BaseModel, extra="forbid"):
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """The configuration as plain values, without references; raises UsageError for one that leads nowhere.
+    """The configuration as plain values, without references and without Hydra's part.
 
-    And for a name that is none, such as a number.
+    Raises:
+        UsageError: A reference leads nowhere, or a name is none, such as a number.
     """
     try:
-        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        values: dict[Any, Any] = {name: _plain(config[name]) for name in config if name != HYDRA}
     except MissingMandatoryValue as error:
         raise UsageError(f"{error.full_key}: is missing") from error
     except OmegaConfBaseException as error:
         raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     _check_names(values, "")
-    return values  # type: ignore[no-any-return]
+    return values
+
+
+def _plain(node: Any) -> Any:
+    """A node without references, or a value as it is."""
+    if not OmegaConf.is_config(node):
+        return node
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
 
 
 def _check_names(value: Any, place: str) -> None:

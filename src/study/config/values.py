@@ -11,7 +11,7 @@ import pydantic
 from study.config import hyperparameters
 from study.config.complaints import sentences
 from study.config.compose import Composed
-from study.config.overrides import GROUPS, KEYS
+from study.config.overrides import GROUPS
 from study.config.settings import settings_of
 from study.config.trust import check_names
 from study.errors import UsageError
@@ -25,9 +25,6 @@ def check_values(job: Composed) -> None:
 
     `config.job.prepare` checks all values, these included; here they are refused in a fraction of a second.
     """
-    for key in KEYS:
-        if key not in job.config and key != "method":
-            raise UsageError(f"{key}: is missing; {key}={'NAME' if key in GROUPS else 'VALUE'} puts it there")
     values = job.values
     for group in GROUPS:
         if group in job.choices and not (isinstance(values.get(group), dict) and "_target_" in values[group]):
