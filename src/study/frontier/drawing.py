@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DASHES = ("--", ":", "-.")
 """Of the curves of plain training."""
+RIVAL = "best other at the flips of alone"
 TITLES = {"interpolation": "interpolated weights", "soft_voting": "soft vote"}
 
 
@@ -41,16 +42,30 @@ def answer(rows: Sequence[Row], limit: float) -> str:
 
 
 def table(rows: Sequence[Row], limit: float) -> Table:
-    """Per approach, the repair alone and the best point of each safeguard within the limit: means over n seeds."""
+    """Per approach, means over n seeds: the repair alone, the best point of each safeguard within the limit, and which
+    of the others repairs most, by a safeguard or alone, at no more negative flips than the repair alone has."""
     shown = Table(title=f"repair rate % / negative flips %, alone and at no more than {100 * limit:g} % negative flips")
-    for heading in ("approach", "n", "alone", *(f"{name} (share)" for name in SAFEGUARDS)):
-        shown.add_column(heading, justify="left" if heading == "approach" else "right", no_wrap=True)
+    for heading in ("approach", "n", "alone", *(f"{name} (share)" for name in SAFEGUARDS), RIVAL):
+        shown.add_column(heading, justify="left" if heading in ("approach", RIVAL) else "right", no_wrap=True)
     for row in ranked(rows, limit):
         means = row.means
-        alone = means["soft_voting"][-1]
         cells = [_cell(best(means[name], limit), share=True) if name in means else "n/a" for name in SAFEGUARDS]
-        shown.add_row(row.approach, str(row.seeds), _cell(alone), *cells)
+        shown.add_row(row.approach, str(row.seeds), _cell(row.alone), *cells, _rival(row, rows))
     return shown
+
+
+def _rival(row: Row, rows: Sequence[Row]) -> str:
+    """Which other row repairs most at the negative flips of this row's repair alone, and how much."""
+    others = [
+        (best(curve, row.alone.broken).repaired, other.approach)
+        for other in rows
+        if other is not row
+        for curve in other.means.values()
+    ]
+    if not others:
+        return ""
+    repaired, approach = max(others)
+    return f"{approach} {100 * repaired:.1f}"
 
 
 def _cell(point: Point, *, share: bool = False) -> str:

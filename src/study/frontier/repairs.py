@@ -62,6 +62,11 @@ class Row:
         """By safeguard, the mean curve over seeds."""
         return {name: mean(list(by_seed.values())) for name, by_seed in self.curves.items()}
 
+    @property
+    def alone(self) -> Point:
+        """The repair without a safeguard: the end of every curve."""
+        return self.means["soft_voting"][-1]
+
 
 def stored_repairs(
     folders: Sequence[Path], datasets: Collection[str] = (), methods: Collection[str] = ()
