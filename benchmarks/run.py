@@ -82,7 +82,7 @@ def merged(lines: Mapping[str, list[dict[str, object]]]) -> pandas.DataFrame:
 def measured(row: Row) -> list[dict[str, object]]:
     """The lines of a row: the approach, and its control."""
     results = jobs(row.method, row.overrides, row.seeds)
-    lines = [line(row.label, row.published, results)]
+    lines = [line(row.label, row.published, results) | {"threads": prepared(row.method, (), 1)[0].hardware.threads}]
     if row.passes:
         passes, bound = passes_of(prepared(row.method, row.overrides, 1)[0], HOME)
         lines[0] |= {"passes": passes, "seconds / passes": mean(r.metrics["time/repair"] for r in results) / bound}
