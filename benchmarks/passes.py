@@ -1,4 +1,4 @@
-"""What a repair computes, counted in forward passes of the whole network, and the seconds that these alone would take.
+"""What a repair computes, in forward passes of the whole network, and the CPU seconds that these alone would take.
 
 The floating-point operations of all matrix products and convolutions of a repair, forward and backward, on cached
 activations or on the whole network, divided by those of one forward pass over one input.
@@ -25,7 +25,7 @@ REPEATS = 5
 
 
 def passes_of(job: Job, home: Path) -> tuple[float, float]:
-    """Forward passes over one input that a job's repair is worth, and the seconds that they take; counted once."""
+    """Forward passes over one input that a job's repair is worth, and the CPU seconds that they take; counted once."""
     job.data.load(job.settings.subject.seed)
     keys = Keys.of(job)
     place = home / "passes" / f"{keys.repair}-{keys.code}.json"
@@ -51,10 +51,10 @@ def flops_of_a_pass(problem: Problem) -> int:
 
 
 def seconds_of_a_pass(problem: Problem) -> float:
-    """Wall-clock seconds of one forward pass over one input, in large batches; the best of a few runs."""
+    """CPU seconds of one forward pass over one input, in large batches; the best of a few runs."""
     best = float("inf")
     for _ in range(REPEATS):
-        start = time.perf_counter()
+        start = time.process_time()
         predict(problem.faulty, problem.repair_set)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     return best / len(problem.repair_set)

@@ -59,9 +59,12 @@ FIGURES = {
     "ASR after": ("attack_success_rate", 100, "{:.1f}"),
     "seconds": ("time/repair", 1, "{:.0f}"),
 }
-"""Of a column of the benchmark: its key among the published figures, their factor, and how a value is shown."""
+"""Of a figure: its key among the published ones, their factor, and how a value is shown."""
+MEASURED = {"seconds": "CPU seconds"}
+"""The column of the benchmark that a figure is in, where it has another name."""
 LEGEND = """published: the study's figures; as published: measured here in the authors' regime (method=published/NAME,
-whose file says at which scale), empty where it is not known; ours: our own settings (method=NAME)."""
+whose file says at which scale), empty where it is not known; ours: our own settings (method=NAME). Seconds: the study's
+are of the clock, those measured here CPU seconds."""
 
 
 def regimes(frame: pandas.DataFrame) -> list[str]:
@@ -78,7 +81,7 @@ def regimes(frame: pandas.DataFrame) -> list[str]:
         cells = [name]
         for title, (key, factor, text) in FIGURES.items():
             figure = text.format(factor * beside.figures[key]) if beside.figures else beside.outcome
-            measured = [lines.get(row, {}).get(title) for row in (label(name), name)]
+            measured = [lines.get(row, {}).get(MEASURED.get(title, title)) for row in (label(name), name)]
             cells += [figure, *("" if pandas.isna(value) else text.format(value) for value in measured)]
         told.append(cells)
     return ["| " + " | ".join(cells) + " |" for cells in told]

@@ -85,7 +85,7 @@ def measured(row: Row) -> list[dict[str, object]]:
     lines = [line(row.label, row.published, results) | {"threads": prepared(row.method, (), 1)[0].hardware.threads}]
     if row.passes:
         passes, bound = passes_of(prepared(row.method, row.overrides, 1)[0], HOME)
-        lines[0] |= {"passes": passes, "seconds / passes": mean(r.metrics["time/repair"] for r in results) / bound}
+        lines[0] |= {"passes": passes, "seconds / passes": mean(r.metrics["time/repair_cpu"] for r in results) / bound}
     if row.control == "steps":
         budget = f"method.steps={round(mean(result.metrics['cost/steps'] for result in results))}"
         lines.append(line("· finetune, the same steps", "", jobs("finetune", (budget,), row.seeds)))

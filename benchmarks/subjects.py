@@ -22,7 +22,6 @@ import pandas
 from benchmarks.subject_rows import SUBJECTS, Subject
 from study.cli.plan import check
 from study.config.compose import composed, parsed
-from study.config.job import Job
 from study.config.keys import Keys
 from study.errors import UsageError
 from study.report.published import published
@@ -90,25 +89,23 @@ def command(subject: Subject, method: str, seeds: int) -> list[str]:
 
 def lines(subject: Subject) -> Iterator[dict[str, object]]:
     """A line of the table for each approach whose jobs are finished, of however many seeds."""
+    for method, folders in finished(subject).items():
+        if folders:
+            yield line(subject, method, [Result.read(folder) for folder in folders])
+
+
+def finished(subject: Subject) -> dict[str, list[Path]]:
+    """By approach, the folders of those of a subject's jobs that are finished; none where its files are missing."""
     try:
-        jobs = [check(composed(parsed(command(subject, name, SEEDS)), conf_folder())) for name in METHODS]
+        jobs = {name: check(composed(parsed(command(subject, name, SEEDS)), conf_folder())) for name in METHODS}
     except UsageError as reason:
         print(f"{subject.name} is left out: {reason}", file=sys.stderr)
-        return
-    data = jobs[0][0].data
+        return {}
+    data = jobs[METHODS[0]][0].data
     data.load(0)
-    for method, seeds in zip(METHODS, jobs, strict=True):
-        results = list(finished([dataclasses.replace(job, data=data) for job in seeds]))
-        if results:
-            yield line(subject, method, results)
-
-
-def finished(jobs: Sequence[Job]) -> Iterator[Result]:
-    """The results of those jobs that have one; their data is loaded."""
-    for job in jobs:
-        folder = ledger.folder_of(Keys.of(job).job)
-        if folder is not None:
-            yield Result.read(folder)
+    keys = {name: [Keys.of(dataclasses.replace(job, data=data)).job for job in seeds] for name, seeds in jobs.items()}
+    folders = {name: map(ledger.folder_of, seeds) for name, seeds in keys.items()}
+    return {name: [folder for folder in found if folder is not None] for name, found in folders.items()}
 
 
 def line(subject: Subject, method: str, results: Sequence[Result]) -> dict[str, object]:

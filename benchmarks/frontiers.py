@@ -1,0 +1,92 @@
+"""`python -m benchmarks.frontiers`: how much the repairs of `benchmarks.subjects` fix at few negative flips.
+
+Nothing is trained: the curves are those of `python -m study.frontier`. Writes frontiers.csv and frontiers.md beside
+this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping
+
+import pandas
+
+from benchmarks.subject_rows import SUBJECTS, Subject
+from benchmarks.subjects import HERE, finished
+from study.frontier.curves import Point, best
+from study.frontier.repairs import Row, Stored, rows_of
+from study.tracking.result import Result
+
+TABLE = HERE / "frontiers.csv"
+LIMIT = 0.003
+"""Rate of negative flips at which the approaches are compared."""
+HEAD = f"""# What each approach repairs at few negative flips
+
+Repair rate / negative flips in percent, means over the seeds that ended with a repair, on the test split. *Alone*: the
+repair as it is. *At {100 * LIMIT:g} %*: the most that it repairs within so many negative flips, on the way from the
+faulty model to the repaired one by interpolated weights or a soft vote. *Best other*: which of the other approaches
+repairs most, by the same means or alone, at no more negative flips than the repair alone has."""
+
+
+def main() -> None:
+    """Measure the curves of all subjects, then print and store the table."""
+    names = [subject.name for subject in SUBJECTS]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=names, metavar="SUBJECT", help=f"any of: {', '.join(names)}")
+    options = parser.parse_args()
+    os.environ.setdefault("STUDY_HOME", str(HERE / "home"))
+    chosen = [subject for subject in SUBJECTS if subject.name in (options.only or names)]
+    frame = pandas.DataFrame([line for subject in chosen for line in lines(subject)])
+    frame.to_csv(TABLE, index=False, float_format="%.4g")
+    text = f"{HEAD}\n\n{markdown(frame)}\n"
+    TABLE.with_suffix(".md").write_text(text)
+    print(text)
+
+
+def lines(subject: Subject) -> Iterator[dict[str, object]]:
+    """A line of the table for each approach that repaired the subject."""
+    rows = {}
+    for method, folders in finished(subject).items():
+        stored = [Stored(folder=folder, result=Result.read(folder)) for folder in folders]
+        if repaired := [each for each in stored if each.result.tags["outcome"] == "repaired"]:
+            (rows[method],) = rows_of(repaired)
+    for method, row in rows.items():
+        others = {name: other for name, other in rows.items() if name != method}
+        yield {"subject": subject.name, "method": method} | line(row, others)
+
+
+def line(row: Row, others: Mapping[str, Row]) -> dict[str, object]:
+    """What a row of the frontier comes to, beside those of the other approaches; rates in percent."""
+    alone, within = row.alone, most(row, LIMIT)
+    told: dict[str, object] = {
+        "seeds": row.seeds,
+        "repair rate": 100 * row.alone.repaired,
+        "NFR": 100 * row.alone.broken,
+    }
+    told |= {"repair rate within": 100 * within.repaired, "NFR within": 100 * within.broken}
+    if not others:
+        return told
+    rivals = {method: most(other, alone.broken) for method, other in others.items()}
+    rival = max(rivals, key=lambda method: rivals[method].repaired)
+    return told | {"best other": rival, "repair rate of best other": 100 * rivals[rival].repaired}
+
+
+def most(row: Row, limit: float) -> Point:
+    """The point that repairs most at no more than `limit` negative flips."""
+    return max((best(curve, limit) for curve in row.means.values()), key=lambda point: point.repaired)
+
+
+def markdown(frame: pandas.DataFrame) -> str:
+    """A line per subject and approach."""
+    told = [["subject", "approach", "seeds", "alone", f"at {100 * LIMIT:g} %", "best other"], ["---"] * 6]
+    for record in frame.to_dict(orient="records"):
+        alone, within = (f"{record[f'repair rate{of}']:.1f} / {record[f'NFR{of}']:.2f}" for of in ("", " within"))
+        rival = record.get("best other")
+        other = f"{rival} {record['repair rate of best other']:.1f}" if isinstance(rival, str) else ""
+        told.append([str(record["subject"]), str(record["method"]), str(record["seeds"]), alone, within, other])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in told)
+
+
+if __name__ == "__main__":
+    main()
