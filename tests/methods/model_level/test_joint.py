@@ -238,7 +238,8 @@ def test_without_groups_or_threat_the_terms_are_off_or_refused() -> None:
     assert Joint().resolved(problem).epsilon == pytest.approx(0.1 * 2 / 3)
     assert "auto" not in dataclasses.asdict(Joint().resolved(problem)).values()
     table = dataclasses.replace(problem.task, kind="table", input_shape=(64,))
-    assert Joint().resolved(dataclasses.replace(problem, task=table)).aug == 0
+    of_a_table = Joint().resolved(dataclasses.replace(problem, task=table))
+    assert (of_a_table.aug, of_a_table.hinge, Joint().resolved(problem).hinge) == (0, 2, 1)
     for options, task in (({"adv": 1}, threatless), ({"fair": 0.5}, problem.task), ({"aug": 0.5}, table)):
         with pytest.raises(NotApplicable):
             Joint(**options).check(task)

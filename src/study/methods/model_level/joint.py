@@ -139,7 +139,7 @@ class Joint(Approach):
             "extra_failing": 2 if small else 4,
             "aug": (1.0 if small and task.input_shape[0] == 3 else 0.5) if is_image else 0.0,
             "mirror": problem.recipe.augmentation == "crop_flip",
-            "hinge": 1.0 if small else 0.5,
+            "hinge": 2.0 if task.kind == "table" else 1.0 if small else 0.5,
             "hinge_live": small,
             "adv": 2.0 if threat is not None and not has_batch_norm(problem.faulty) else 0.0,
             "epsilon": threat.radius * 2 / 3 if threat is not None else "auto",
