@@ -35,7 +35,7 @@ study: $(READY) ## a first comparison on scikit-learn's digits, its report, and 
 	@echo "Browse the runs in MLflow: make ui"
 
 test: $(READY) ## the test suite, a process per core
-	$(VENV)/python -m pytest -n auto --maxprocesses 8
+	$(VENV)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 test-slow: $(READY) ## the tests that take minutes (training on MNIST where STUDY_DATA has it)
 	$(VENV)/python -m pytest -m slow
@@ -66,7 +66,7 @@ ui: $(READY) ## browse the runs in MLflow (on this machine only)
 report: $(READY) ## tables and plots of what was tracked
 	$(VENV)/python -m study.report
 
-completion: $(READY) ## print what makes bash complete `python -m study`: eval "$$(make -s completion)"
+completion: $(READY) ## print what makes bash complete `python -m study`: eval "$(make -s completion)"
 	@cat conf/completion.bash
 
 clean: ## remove the environment and caches; runs and results stay

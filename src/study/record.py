@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         counts = record(folders, options.tracking_uri, options.experiment)
     except UsageError as refusal:
-        print(refusal, file=sys.stderr)
+        print(f"study.record: {refusal}", file=sys.stderr)
         return 2
     older = f"{counts['older']} older than an equal one, " if counts["older"] else ""
     print(

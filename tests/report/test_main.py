@@ -26,7 +26,7 @@ def test_a_wrong_name_is_one_sentence_and_exit_2(
 ) -> None:
     assert main(["--method", "aracne", "--output", "out"]) == 2
     captured = capsys.readouterr()
-    assert captured.err == "--method: no run has method 'aracne'; did you mean arachne?\n"
+    assert captured.err == "study.report: --method: no run has method 'aracne'; did you mean arachne?\n"
     assert captured.out == ""
     assert list(tmp_path.iterdir()) == []
 
@@ -37,7 +37,7 @@ def test_a_missing_store_is_one_sentence_and_writes_nothing(
     monkeypatch.delenv("STUDY_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     assert main([]) == 2
-    assert capsys.readouterr().err.startswith(f"no MLflow store at {tmp_path / 'mlruns' / 'mlflow.db'}")
+    assert capsys.readouterr().err.startswith(f"study.report: no MLflow store at {tmp_path / 'mlruns' / 'mlflow.db'}")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from study.errors import UsageError
 from study.report import page
+from study.report.__main__ import main
 from study.report.selection import Filters
 from study.report.writing import write
 from tests.report.store import Store
@@ -28,7 +29,7 @@ def test_an_interrupted_write_leaves_the_old_report(
 ) -> None:
     first = write(store.uri, "study", tmp_path).read_bytes()
     monkeypatch.setattr(Path, "replace", _fail)
-    with pytest.raises(UsageError, match="cannot write"):
+    with pytest.raises(OSError, match="No space left"):
         write(store.uri, "study", tmp_path, filters=Filters(dataset=("digits",)))
     assert (tmp_path / "report.html").read_bytes() == first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.csv", "report.html"]
@@ -36,6 +37,14 @@ def test_an_interrupted_write_leaves_the_old_report(
 
 def _fail(self: Path, target: Path) -> Path:
     raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_ends_the_command_with_a_sentence_and_1(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Path, "replace", _fail)
+    assert main(["--tracking-uri", str(store.uri), "--output", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith("study.report: the disk (or a quota) is full: ")
 
 
 def test_an_output_that_is_a_file_is_refused(store: Store, tmp_path: Path) -> None:

@@ -92,6 +92,11 @@ def test_the_weights_load_into_the_networks_own_class(tmp_path: Path) -> None:
     assert weights_hash(twin) == weights_hash(model.net)
 
 
+def test_who_may_read_other_files_may_read_the_weights(tmp_path: Path) -> None:
+    save_model(problems.build(), tmp_path)
+    assert len({(tmp_path / name).stat().st_mode for name in ("model.json", "repaired.safetensors")}) == 1
+
+
 def test_a_model_of_several_is_stored_whole(tmp_path: Path) -> None:
     vote = SoftVote(problems.build(), problems.build(), 0.5).eval()
     save_model(vote, tmp_path)

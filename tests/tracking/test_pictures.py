@@ -31,6 +31,16 @@ def test_a_confusion_matrix_is_blue_on_the_diagonal_and_red_where_errors_are():
     assert sum(map(reddish, corners[1])) == 0
 
 
+@pytest.mark.parametrize("names", [["a", "b"], ["red", "green", "a very long name"]])
+def test_what_is_written_above_a_table_is_not_cut(names):
+    target = torch.arange(len(names)).repeat(1000)
+    picture = pixels(confusion(target, target, target, names))
+
+    assert (picture[:HEAD, -2:] == 255).all(), "the text ends before the edge"
+    half = picture.shape[1] // 2
+    assert (picture[:HEAD, half - 4 : half] == 255).all()
+
+
 def test_repaired_pairs_are_blue_where_most_is_repaired_and_red_where_little_is():
     target = torch.tensor([0, 0, 0, 1, 1, 1])
     before, after = torch.tensor([1, 1, 0, 0, 0, 1]), torch.tensor([0, 0, 0, 0, 0, 0])

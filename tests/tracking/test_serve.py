@@ -26,7 +26,8 @@ def test_without_a_store_one_sentence_says_how_to_get_one(tmp_path, monkeypatch,
     assert main([]) == 2
 
     error = capsys.readouterr().err
-    assert error == f"no MLflow store at {tmp_path}/mlruns/mlflow.db yet: `make study` makes one, or any job does\n"
+    told = f"study.tracking.serve: no MLflow store at {tmp_path}/mlruns/mlflow.db yet"
+    assert error == f"{told}: `make study` makes one, or any job does\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -43,6 +44,15 @@ def test_views_show_all_that_the_runs_state_the_newest_run_first(tmp_path):
 
     assert _views(store) == views({"accuracy": newer["accuracy"], "churn": accuracy})
     assert _views(Store(uri=store.uri, experiment="empty")) == {}
+
+
+@pytest.mark.parametrize("port", ["0", "99999", "-1", "many"])
+def test_a_number_that_is_no_port_is_refused(port, capsys):
+    with pytest.raises(SystemExit) as ended:
+        serve.main([f"--port={port}"])
+
+    assert ended.value.code == 2
+    assert "should be a whole number from 1 to 65535" in capsys.readouterr().err
 
 
 def test_a_port_in_use_is_passed_over():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from study.frontier import drawing
 from study.frontier.repairs import Row, rows_of, stored_repairs
 from study.storage import paths
 from study.storage.files import write_atomically
+from study.storage.space import full_disk
 
 PIPE_WIDTH = 200
 """Columns of text where the output is no terminal."""
@@ -27,7 +29,7 @@ CAUTION = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 after one sentence on stderr that says what was wrong with the request."""
+    """Exit code 0; after one sentence on stderr 2 if something is wrong with the request, 1 if the disk is full."""
     options = _parser().parse_args(arguments)
     try:
         found = stored_repairs(options.folders or [paths.multirun()], options.dataset, options.method)
@@ -36,8 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UsageError("none of the stored repairs could be read")
         files = write(rows, options.nfr_max, options.output or paths.multirun() / "report")
     except UsageError as refusal:
-        print(refusal, file=sys.stderr)
+        print(f"study.frontier: {refusal}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if not (sentence := full_disk(error)):
+            raise
+        print(f"study.frontier: {sentence}", file=sys.stderr)
+        return 1
     print(CAUTION)
     print("\n".join(f"Frontier: {file}" for file in files))
     return 0
@@ -60,6 +67,8 @@ def write(rows: Sequence[Row], limit: float, output: Path) -> list[Path]:
         for name, content in contents.items():
             write_atomically(output / name, content)
     except OSError as error:
+        if full_disk(error):
+            raise
         raise UsageError(f"--output: cannot write to {output}: {error.strerror}") from error
     return [output / name for name in contents]
 
@@ -92,7 +101,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _rate(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is no rate: should be from 0 to 1")
     return value

@@ -109,7 +109,7 @@ def figure(rows: Sequence[Row], limit: float) -> Figure:
     known = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     names = [row.approach for row in order]
     drawn.legend([known[name] for name in names], names, loc="outside right upper", fontsize=8)
-    drawn.suptitle(rows[0].subject)
+    drawn.suptitle(f"{rows[0].subject}   (large dot: the repair alone; dotted line: {100 * limit:g} % negative flips)")
     return drawn
 
 

@@ -12,13 +12,14 @@ from study.report.runs import local_store
 from study.report.selection import Filters
 from study.report.writing import write
 from study.storage import paths
+from study.storage.space import full_disk
 
 PIPE_WIDTH = 200
 """Columns of text where the output is no terminal: wide enough that no figure is folded."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 after one sentence on stderr that says what was wrong with the request."""
+    """Exit code 0; after one sentence on stderr 2 if something is wrong with the request, 1 if the disk is full."""
     options = _parser().parse_args(arguments)
     filters = Filters(sweep=options.sweep, dataset=options.dataset, method=options.method)
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
@@ -31,8 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console=console,
         )
     except UsageError as refusal:
-        print(refusal, file=sys.stderr)
+        print(f"study.report: {refusal}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if not (sentence := full_disk(error)):
+            raise
+        print(f"study.report: {sentence}", file=sys.stderr)
+        return 1
     print(f"Report: {page}")
     return 0
 

@@ -10,6 +10,7 @@ from study.report import page, runs, safeguards, table, terminal
 from study.report.comparison import compare
 from study.report.selection import Filters, newest, select
 from study.storage.files import write_atomically
+from study.storage.space import full_disk
 
 
 def write(
@@ -29,6 +30,7 @@ def write(
 
     Raises:
         UsageError: The store is missing or holds nothing that the filters ask for, or `output` cannot be written to.
+        OSError: The disk is full.
     """
     chosen = select(runs.read(tracking_uri, experiment), filters or Filters())
     current, left_out = newest(chosen)
@@ -46,5 +48,7 @@ def write(
         for name, content in files.items():
             write_atomically(output / name, content)
     except OSError as error:
+        if full_disk(error):
+            raise
         raise UsageError(f"--output: cannot write to {output}: {error.strerror}") from error
     return output / "report.html"

@@ -66,7 +66,11 @@ def save_state(state: Mapping[str, Tensor], path: Path) -> None:
     """Store tensors under the network's own keys (contiguous copies: the format refuses shared and strided tensors)."""
     wrapped = bool(state) and all(name.startswith(WRAPPER) for name in state)
     plain = {name.removeprefix(WRAPPER) if wrapped else name: tensor for name, tensor in state.items()}
-    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in plain.items()}, path)
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in plain.items()}
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(copies, path)
+    path.chmod(mode)  # safetensors puts a file there that nobody else may read
 
 
 def load_state(module: nn.Module, path: Path) -> None:

@@ -33,10 +33,18 @@ class _Panel:
         self.size = (self.left + self.side + 2, HEAD + self.side + self.left + MARGIN)
 
     def drawn(
-        self, strength: NDArray[np.float64], colour: NDArray[np.int64], texts: Mapping[tuple[int, int], str], title: str
+        self,
+        strength: NDArray[np.float64],
+        colour: NDArray[np.int64],
+        texts: Mapping[tuple[int, int], str],
+        title: str,
+        axes: str,
     ) -> Image.Image:
-        """Cells of a colour [C, C, 3], which fades to white with strength [C, C] in [0, 1], and the texts in them."""
-        width = self.left + round(font(18).getlength(title)) + MARGIN
+        """Cells of a colour [C, C, 3], which fades to white with strength [C, C] in [0, 1], and the texts in them.
+
+        title, axes: written above; the picture is as wide as they need.
+        """
+        width = self.left + round(max(font(18).getlength(title), font(13).getlength(axes))) + MARGIN
         panel = Image.new("RGB", (max(self.size[0], width), self.size[1]), PAPER)
         cells = (255 - strength[..., None] * (255 - colour)).astype(np.uint8)
         image = Image.fromarray(cells).resize((self.side,) * 2, Image.Resampling.NEAREST)
@@ -44,16 +52,18 @@ class _Panel:
         draw = ImageDraw.Draw(panel)
         draw.rectangle((self.left - 1, HEAD - 1, self.left + self.side, HEAD + self.side), outline="#c8c8c8")
         draw.text((self.left, 12), title, INK, font(18))
+        draw.text((self.left, 38), axes, GREY, font(13))
         if self.cell == CELL:
             self._write(panel, strength, texts)
         return panel
 
     def _write(self, panel: Image.Image, strength: NDArray[np.float64], texts: Mapping[tuple[int, int], str]) -> None:
         draw = ImageDraw.Draw(panel)
+        level = all(font(13).getlength(name) <= CELL - 4 for name in self.names)
         for place, name in enumerate(self.names):
             middle = place * CELL + CELL // 2
             draw.text((self.left - 8, HEAD + middle), name, INK, font(13), anchor="rm")
-            _draw_below(panel, name, self.left + middle, HEAD + self.side + 6)
+            _draw_below(panel, name, self.left + middle, HEAD + self.side + 6, level=level)
         for (row, column), text in texts.items():
             ink = PAPER if strength[row, column] > 0.6 else INK
             centre = (self.left + column * CELL + CELL // 2, HEAD + row * CELL + CELL // 2)
@@ -71,18 +81,18 @@ def confusion(before: Tensor, after: Tensor, target: Tensor, class_names: Sequen
     Returns:
         A PNG.
     """
-    panel = _Panel(class_names)
-    picture = Image.new("RGB", (2 * (panel.left + panel.side) + MARGIN, panel.size[1]), PAPER)
-    for column, (title, predicted) in enumerate((("before", before), ("after", after))):
+    panel, drawn = _Panel(class_names), []
+    for title, predicted in (("before", before), ("after", after)):
         counts = counted(predicted, target, len(class_names))
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         colour = np.where(np.eye(len(class_names), dtype=bool)[..., None], RIGHT, WRONG)
         texts = {(int(row), int(answer)): str(counts[row, answer]) for row, answer in np.argwhere(counts)}
         told = f"{title}: {int(np.trace(counts))} of {counts.sum()} right"
         # The square root lifts the few errors of a good classifier out of the white.
-        drawn = panel.drawn(np.sqrt(shares), colour, texts, told)
-        ImageDraw.Draw(drawn).text((panel.left, 38), "rows: label, columns: prediction", GREY, font(13))
-        picture.paste(drawn, (column * (panel.left + panel.side), 0))
+        drawn.append(panel.drawn(np.sqrt(shares), colour, texts, told, "rows: label, columns: prediction"))
+    picture = Image.new("RGB", (sum(part.width for part in drawn), drawn[0].height), PAPER)
+    picture.paste(drawn[0], (0, 0))
+    picture.paste(drawn[1], (drawn[0].width, 0))
     return png(picture)
 
 
@@ -110,9 +120,7 @@ def repaired_pairs(before: Tensor, after: Tensor, target: Tensor, class_names: S
     texts = {(int(row), int(answer)): f"{repaired[row, answer]}/{failing[row, answer]}"
              for row, answer in np.argwhere(failing)}  # fmt: skip
     title = f"repaired: {repaired.sum()} of {failing.sum()} failing inputs"
-    drawn = panel.drawn(strength, colour, texts, title)
-    ImageDraw.Draw(drawn).text((panel.left, 38), "rows: label, columns: prediction before", GREY, font(13))
-    return png(drawn)
+    return png(panel.drawn(strength, colour, texts, title, "rows: label, columns: prediction before"))
 
 
 def counted(predicted: Tensor, target: Tensor, classes: int) -> NDArray[np.int64]:
@@ -121,10 +129,10 @@ def counted(predicted: Tensor, target: Tensor, classes: int) -> NDArray[np.int64
     return flat.reshape(classes, classes).numpy()
 
 
-def _draw_below(panel: Image.Image, name: str, middle: int, top: int) -> None:
-    """A column's name: level if it fits over its column, otherwise turned by a quarter."""
+def _draw_below(panel: Image.Image, name: str, middle: int, top: int, *, level: bool) -> None:
+    """A column's name, level or turned by a quarter."""
     width = round(font(13).getlength(name))
-    if width <= CELL - 4:
+    if level:
         ImageDraw.Draw(panel).text((middle, top), name, INK, font(13), anchor="mt")
         return
     label = Image.new("RGB", (width, 18), PAPER)

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command, address, found = _prepare(store, options.port)
     except UsageError as refusal:
-        print(refusal, file=sys.stderr)
+        print(f"study.tracking.serve: {refusal}", file=sys.stderr)
         return 2
     if sentence := store.moved():
         print(f"Pictures and models will be missing: {sentence}")
@@ -182,13 +182,19 @@ def _is_free(port: int) -> bool:
         return True
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise argparse.ArgumentTypeError(f"{text} is no port: should be a whole number from 1 to 65535")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m study.tracking.serve",
         description="Browse the runs in MLflow's UI, on this machine only.",
         epilog="HOME is $STUDY_HOME or the current folder; the store is HOME/mlruns/mlflow.db.",
     )
-    parser.add_argument("--port", type=int, metavar="NUMBER", help=f"default: {FIRST_PORT} or the next free one")
+    parser.add_argument("--port", type=_port, metavar="NUMBER", help=f"default: {FIRST_PORT} or the next free one")
     parser.add_argument("--experiment", metavar="NAME", default="study", help="MLflow experiment (default: study)")
     parser.add_argument("--no-browser", dest="browser", action="store_false", help="print the addresses alone")
     return parser
