@@ -7,5 +7,8 @@ _study() {
   fi
   COMPREPLY=($(compgen -W "$(COMP_LINE="study$line" COMP_POINT=$((${#line} + 5)) "${program[@]}" -sc query=bash)" -- "$word"))
 }
-complete -o nospace -o default -F _study python python3 study
+for program in python python3 study; do  # a completion that you have already stays
+  complete -p "$program" &>/dev/null || complete -o nospace -o default -F _study "$program"
+done
+unset program
 COMP_WORDBREAKS=${COMP_WORDBREAKS//=}
