@@ -157,6 +157,13 @@ def test_operators_of_a_chain_run_in_order_up_to_its_depth() -> None:
     assert torch.equal(apply_chains(images, draws), torch.cat(parts))
 
 
+def test_several_chains_may_start_from_the_same_image() -> None:
+    images, source = photos(4), torch.tensor([3, 0, 0, 2, 3, 1])
+    draws = draw_chains(6, generator(), operators=(*augmix.OPERATORS, REPLACE))
+    together = apply_chains(images, draws, 255 - images, source)
+    assert torch.equal(together, apply_chains(images[source], draws, 255 - images[source]))
+
+
 def test_an_image_is_processed_alike_in_any_company() -> None:
     images = digits(40)
     draws = draw_chains(40, generator())

@@ -50,3 +50,10 @@ def test_replacement_starts_some_of_the_chains() -> None:
         1 - (1 - chain_is_replaced) ** 3, abs=0.04
     )
     assert Mixing().operators == OPERATORS
+
+
+def test_several_views_are_those_of_the_images_one_after_the_other() -> None:
+    images, others = digits(), digits(64)[32:]
+    mixing = Mixing(operators=(*OPERATORS, REPLACE))
+    twice = mixing.view(images.repeat(2, 1, 1, 1), generator(3), others.repeat(2, 1, 1, 1))
+    assert torch.equal(mixing.view(images, generator(3), others, count=2), twice)

@@ -130,5 +130,5 @@ class StyledViews:
 
     def __call__(self, batch: Batch, clean: Tensor, transform: Transform) -> Tensor:
         """[2 B, C, H, W]; the copy is transformed as the image is."""
-        copies = None if self.copies is None else transform(self.copies(batch)).repeat(VIEWS, 1, 1, 1)
-        return self.mixing.view(clean.repeat(VIEWS, 1, 1, 1), self.generator, copies)
+        copies = None if self.copies is None else transform(self.copies(batch))
+        return self.mixing.view(clean, self.generator, copies, VIEWS)

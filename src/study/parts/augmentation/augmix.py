@@ -190,38 +190,46 @@ def draw_chains(
     )
 
 
-def apply_chains(images: Tensor, draws: ChainDraws, replacement: Tensor | None = None) -> Tensor:
-    """Run every image through its chain; the result of each operator is rounded to uint8.
+def apply_chains(
+    images: Tensor, draws: ChainDraws, replacement: Tensor | None = None, source: Tensor | None = None
+) -> Tensor:
+    """Run images through N chains, uint8 [N, C, H, W]; the result of each operator is rounded to uint8.
 
     Args:
-        images: uint8 [N, C, H, W]; not changed.
+        images: uint8 [M, C, H, W]; not changed.
         draws: N chains.
         replacement: uint8 like `images`; where a chain contains "replace" it starts from this image instead, and the
             operator does nothing more. An image without a replacement may stand for itself.
+        source: the image that each chain starts from, int64 [N] on the CPU; None: chain i from image i.
 
     Raises:
         ValueError: "replace" is among the operators, but there is no `replacement`.
     """
+    place = torch.arange(len(images)) if source is None else source.clone()
     if REPLACE in draws.operators:
         if replacement is None:
             raise ValueError('chains with the operator "replace" need replacement images')
-        replaced = (draws.active() & (draws.operator == draws.operators.index(REPLACE))).any(dim=1)
-        choice = torch.arange(len(images)) + len(images) * replaced
-        images = torch.cat([images, replacement]).index_select(0, choice.to(images.device))
+        place += len(images) * (draws.active() & (draws.operator == draws.operators.index(REPLACE))).any(dim=1)
+        images = torch.cat([images, replacement])
+    # What each step makes is kept, so that a chain is copied no more once it has ended; `place`: where it is by now.
+    made, start = [images], 0
     for step in _steps(draws, *images.shape[-2:]):
-        images = step(images)
-    return images
+        made.append(step(made[-1].index_select(0, (place[step.chains] - start).to(images.device))))
+        start += len(made[-2])
+        place[step.chains] = torch.arange(start, start + len(step.chains))
+    return torch.cat(made).index_select(0, place.to(images.device))
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One operator for each of N images: sort them by operator (index into OPERATORS; beyond: none), work, sort back.
+    """One operator for the image of each of n chains, in the order of the operators.
 
-    order [N] sorts them; sizes: of each operator's part; level [N]: of the sorted ones; theta [A, 2, 3]: of the affine
-    ones, as `warp` takes it; right, down: of the translated ones, as `shifted` takes them.
+    chains [n]: which they are; sizes: how many take each of _PIXEL, an affine operator, a translation, and "replace";
+    level [n]: of the operators; theta [A, 2, 3]: of the affine ones, as `warp` takes it; right, down: of the
+    translations, as `shifted` takes them.
     """
 
-    order: Tensor
+    chains: Tensor
     sizes: list[int]
     level: Tensor
     theta: Tensor
@@ -229,44 +237,38 @@ class _Step:
     down: Tensor
 
     def __call__(self, images: Tensor) -> Tensor:
-        parts = list(images.index_select(0, self.order.to(images.device)).split(self.sizes))
-        levels, first = self.level.split(self.sizes), len(_PIXEL)
-        for index, operate in enumerate(_PIXEL.values()):
-            if self.sizes[index]:
-                parts[index] = operate(parts[index], levels[index])
-        beyond = first + len(_AFFINE)
-        warped = _resampled(torch.cat(parts[first:beyond]), self.theta)
-        moved = shifted(torch.cat(parts[beyond:-1]), self.right, self.down)
-        back = torch.empty_like(self.order)
-        back[self.order] = torch.arange(len(back))
-        return torch.cat([*parts[:first], warped, moved, parts[-1]]).index_select(0, back.to(images.device))
+        *parts, affine, translated, replaced = images.split(self.sizes)
+        for index, (operate, level) in enumerate(zip(_PIXEL.values(), self.level.split(self.sizes), strict=False)):
+            if len(level):
+                parts[index] = operate(parts[index], level)
+        moved = shifted(translated, self.right, self.down)
+        return torch.cat([*parts, _resampled(affine, self.theta), moved, replaced])
 
 
 def _steps(draws: ChainDraws, height: int, width: int) -> Iterator[_Step]:
     """The steps of chains, one position after the other; what they need is computed for all positions at once."""
-    idle = len(OPERATORS)
-    codes = torch.tensor([OPERATORS.index(name) if name != REPLACE else idle for name in draws.operators])
-    operator = torch.where(draws.active(), codes[draws.operator], idle)
-    order = operator.argsort(dim=0, stable=True)
-    operator, level = operator.gather(0, order), draws.level.gather(0, order)
-    signed = level * draws.sign.gather(0, order)
-    theta = _normalised(_affine(operator, signed, height, width), height, width)
+    replaces, ended = len(OPERATORS), len(OPERATORS) + 1
+    codes = torch.tensor([OPERATORS.index(name) if name != REPLACE else replaces for name in draws.operators])
+    operator, order = torch.where(draws.active(), codes[draws.operator], ended).T.sort(dim=1, stable=True)
+    level, sign = draws.level.T.gather(1, order), draws.sign.T.gather(1, order)
+    first, beyond = len(_PIXEL), len(_PIXEL) + len(_AFFINE)
+    affine, translated = (operator >= first) & (operator < beyond), (operator >= beyond) & (operator < replaces)
+    theta = _normalised(_affine(operator[affine], (level * sign)[affine], height, width), height, width)
+    moves, far = operator[translated], (level * sign)[translated]
     right, down = (
-        ((signed * (side / 3) / 10).trunc() * (operator == OPERATORS.index(name))).long()
+        ((far * (side / 3) / 10).trunc() * (moves == OPERATORS.index(name))).long()
         for side, name in zip((width, height), _TRANSLATIONS, strict=True)
     )
-    for position in range(operator.shape[1]):
-        sizes = torch.bincount(operator[:, position], minlength=idle + 1).tolist()
-        first = sum(sizes[: len(_PIXEL)])
-        beyond, last = first + sum(sizes[len(_PIXEL) :][: len(_AFFINE)]), sum(sizes[:-1])
-        yield _Step(
-            order[:, position],
-            sizes,
-            level[:, position],
-            theta[first:beyond, position],
-            right[beyond:last, position],
-            down[beyond:last, position],
-        )
+    counts = [torch.bincount(row, minlength=ended + 1).tolist() for row in operator]
+    sizes = [
+        [*count[:first], sum(count[first:beyond]), sum(count[beyond:replaces]), count[replaces]] for count in counts
+    ]
+    thetas = theta.split([size[first] for size in sizes])
+    rights, downs = (moved.split([size[first + 1] for size in sizes]) for moved in (right, down))
+    for position, size in enumerate(sizes):
+        chains = order[position, : sum(size)]
+        at_level = level[position, : sum(size)]
+        yield _Step(chains, size, at_level, thetas[position], rights[position], downs[position])
 
 
 def draw_mix(count: int, width: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -21,11 +21,13 @@ def guided_mix(
         generator: on the CPU.
         raw: the guide enters as it is, without operators.
     """
-    own = to_uint8(images).repeat(mixing.width, 1, 1, 1)
+    own, indices = to_uint8(images), torch.arange(2 * len(images))
+    source = indices[: len(images)].repeat(mixing.width)
     if raw:
-        chains = torch.cat([mixing.of_grey_levels(own, generator), guides])
+        chains = torch.cat([mixing.of_grey_levels(own, generator, source=source), guides])
     else:
-        chains = mixing.of_grey_levels(torch.cat([own, to_uint8(guides)]), generator)
+        both = torch.cat([own, to_uint8(guides)])
+        chains = mixing.of_grey_levels(both, generator, source=torch.cat([source, indices[len(images) :]]))
     weights, m = draw_mix(len(images), mixing.width + 1, generator)
     return mix(images, chains.view(-1, *images.shape), unguided_left_out(weights.to(images), guided), m)
 

@@ -22,20 +22,33 @@ class Mixing:
     severity: float = 3.0
     operators: tuple[str, ...] = OPERATORS
 
-    def of_grey_levels(self, images: Tensor, generator: torch.Generator, replacement: Tensor | None = None) -> Tensor:
-        """Run each of `images` (uint8 [N, C, H, W]) through one chain of its own; float, in [0, 1].
+    def of_grey_levels(
+        self,
+        images: Tensor,
+        generator: torch.Generator,
+        replacement: Tensor | None = None,
+        source: Tensor | None = None,
+    ) -> Tensor:
+        """Run each of `images` (uint8 [M, C, H, W]), or those at `source` [N], through a chain; float, in [0, 1].
 
         `replacement`, like `images`, is where a chain starts that holds augmix.REPLACE.
         """
-        draws = draw_chains(len(images), generator, self.severity, (1, self.depth), self.operators)
-        return to_float(apply_chains(images, draws, replacement))
+        draws = draw_chains(
+            len(images if source is None else source), generator, self.severity, (1, self.depth), self.operators
+        )
+        return to_float(apply_chains(images, draws, replacement, source))
 
-    def view(self, images: Tensor, generator: torch.Generator, replacement: Tensor | None = None) -> Tensor:
-        """One view of each of `images` (float [B, C, H, W] in [0, 1]): (1 - m) x + m sum_i w_i chain_i(x).
+    def view(
+        self, images: Tensor, generator: torch.Generator, replacement: Tensor | None = None, count: int = 1
+    ) -> Tensor:
+        """`count` views of each of `images` (float [B, C, H, W] in [0, 1]): (1 - m) x + m sum_i w_i chain_i(x).
+
+        They come view after view, [count * B, C, H, W].
 
         Normalisation is affine, so to mix before it is to mix after it.
         """
-        copies = (self.width, 1, 1, 1)
-        other = None if replacement is None else to_uint8(replacement).repeat(copies)
-        chains = self.of_grey_levels(to_uint8(images).repeat(copies), generator, other).view(self.width, *images.shape)
-        return mix(images, chains, *draw_mix(len(images), self.width, generator))
+        other = None if replacement is None else to_uint8(replacement)
+        source = torch.arange(len(images)).repeat(self.width * count)
+        chains = self.of_grey_levels(to_uint8(images), generator, other, source)
+        clean = images.repeat(count, 1, 1, 1)
+        return mix(clean, chains.view(self.width, *clean.shape), *draw_mix(len(clean), self.width, generator))

@@ -20,4 +20,4 @@ class Views:
 
     def of(self, images: Tensor) -> Tensor:
         """`images` [B, C, H, W] and their views, [(count + 1) * B, C, H, W]: first the images, then view after view."""
-        return torch.cat([images, self.mixing.view(images.repeat(self.count, 1, 1, 1), self.generator)])
+        return torch.cat([images, self.mixing.view(images, self.generator, count=self.count)])
