@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from study.config.options import options
-from study.subjects import Subject, main, subjects_of
+from study.subjects import Subject, _page, main, show, subjects_of
 from tests.data.files import write_mnist
 
 
@@ -44,6 +45,8 @@ def test_what_is_known_without_the_data(listed: dict[str, Subject]) -> None:
     assert (digits.architecture, digits.epsilon, digits.lack) == ("mlp", "0.1", "")
     assert (mnist.sizes, mnist.architecture) == ((54_000, 6_000, 5_000, 5_000), "lenet5")
     assert "does not hold" in mnist.lack
+    assert (listed["bugs2fix"].classes, listed["bugs2fix"].inputs, listed["adult"].classes) == ("2", "72 tokens", "2")
+    assert listed["cifar10s"].inputs == "3x32x32" and listed["mnist_s"].inputs == "3x28x28"
     assert (gtsrb.classes, gtsrb.inputs, gtsrb.architecture) == ("43", "3x32x32", "vgg11")
 
 
@@ -53,14 +56,36 @@ def test_a_named_one_is_what_the_list_says(listed: dict[str, Subject]) -> None:
         assert (subject.citation, subject.own) == (listed[subject.name].citation, listed[subject.name].own)
 
 
-def test_the_list_fits_a_hundred_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 0
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_list_is_cut_nowhere(
+    width: int, listed: dict[str, Subject], no_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(list(listed.values()), Console(width=width, highlight=False))
     told = capsys.readouterr().out
-    assert max(map(len, told.splitlines())) <= 100
-    assert re.search(r"^digits +800 / 197 +10 1x8x8 +- +mlp +0\.1 +yes", told, re.MULTILINE)
+    folder = f"The data folder is {no_data}; STUDY_DATA or dataset.root names another one."
+    assert folder in told
+    assert max(len(line) for line in told.splitlines() if line != folder) <= width
+    assert "…" not in told, "a column is too narrow"
+    for subject in listed.values():
+        assert subject.own or len(re.findall(rf"^{subject.name} ", told, re.MULTILINE)) == 2
+    assert re.search(r"^digits +800 / 197 +10 +- +mlp +yes *\n +400 / 400 +1x8x8 +0\.1 *$", told, re.MULTILINE)
+    assert re.search(r"^cifar10s .* colour, +resnet18 +no *$|^cifar10s .* colour, grey +resnet18", told, re.MULTILINE)
     assert re.search(r"^mnist .* no *$", told, re.MULTILINE)
     assert "Data of your own: dataset=arrays dataset.file=..." in told
-    assert "dataset.download=true" in told
+    for subject in listed.values():
+        assert subject.own or not subject.lack or joined(f"To get it: {subject.source}") in joined(told)
+    assert told.count("Licence: ") == sum(not subject.own for subject in listed.values())
+
+
+def joined(text: str) -> str:
+    """Without blanks and line breaks, wherever they are."""
+    return "".join(text.split())
+
+
+def test_where_the_output_is_no_terminal_it_has_a_hundred_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert 80 < max(len(line) for line in lines if not line.startswith("The data folder")) <= 100
 
 
 def test_one_is_told_with_its_citation_and_its_settings(no_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,8 +97,19 @@ def test_one_is_told_with_its_citation_and_its_settings(no_data: Path, capsys: p
     told = " ".join(capsys.readouterr().out.split())
     assert "11,959 / 1,712 / 1,710 / 1,711" in told and "classes 8" in told and "3x28x28" in told
     assert "there no: dataset.flag=bloodmnist: there is no" in told
+    assert f"The data folder is {no_data}; STUDY_DATA or dataset.root names another one." in told
     assert main(["image_folder"]) == 0
-    assert "set dataset.root" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "set dataset.root" in told and "licence" not in told and "The data folder" not in told
+
+
+def test_an_address_is_told_whole_and_a_reason_once(listed: dict[str, Subject], no_data: Path) -> None:
+    console = Console(width=80, highlight=False, record=True)
+    for name in ("german", "bugs2fix"):
+        console.print(_page(listed[name]))
+    told = console.export_text()
+    assert "…" not in told and joined(listed["german"].source) in joined(re.sub(r" {20,}", "", told))
+    assert told.count("CodeXGLUE's") == 2 and told.count("dataset.root") == 0  # in source and licence
 
 
 @pytest.mark.parametrize(

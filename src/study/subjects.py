@@ -19,7 +19,7 @@ from study.cli.absent import looked_at, offered, own_place
 from study.config.compose import VERSION_BASE, composed, parsed
 from study.config.values import check_values
 from study.errors import UsageError
-from study.storage.paths import conf_folder
+from study.storage.paths import conf_folder, data_root
 
 if TYPE_CHECKING:
     from study.data.module import DataModule
@@ -35,7 +35,8 @@ COUNTED = {"table": "columns", "tokens": "tokens"}
 class Subject:
     """A data set as it is told, with its usual network.
 
-    sizes: items of train, validation, repair and test; sensitive: what groups are told apart by; lack: why the data set
+    sizes: items of train, validation, repair and test; attribute: what groups are told apart by, empty where no setting
+    says so; sensitive: that, and the groups; lack: why the data set
     cannot be used here, empty where it can; own: the setting that names data of the user's own, empty for others.
     Everything else is a text, `UNKNOWN` where only the files would tell.
     """
@@ -45,6 +46,7 @@ class Subject:
     sizes: tuple[int, ...] | None
     classes: str
     inputs: str
+    attribute: str
     sensitive: str
     architecture: str
     epsilon: str
@@ -64,6 +66,7 @@ class Subject:
             sizes=data.usual_sizes,
             classes=_classes(data),
             inputs=_inputs(data),
+            attribute=_attribute(values["dataset"].get("group")),
             sensitive=_sensitive(data, values["dataset"].get("group")),
             architecture=_usual(architecture),
             epsilon=UNKNOWN if data.epsilon is None else f"{data.epsilon:g}",
@@ -88,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if any("=" not in word for word in options.words):
         for subject in subjects:
             console.print(_page(subject))
+        _tell_folder(subjects, console)
     else:
         show(subjects, console)
     return 0
@@ -118,31 +122,36 @@ def _usual_ones() -> list[Subject]:
 
 
 def show(subjects: Sequence[Subject], console: Console) -> None:
-    """Print what can be compared in one table, and what each data set is in another."""
+    """Print what can be compared in one table, and what each data set is in another; 80 columns suffice."""
     listed = [subject for subject in subjects if not subject.own]
     console.print(_numbers(listed), "", _words(listed), "", sep="\n")
     for subject in subjects:
         if subject.own:
             console.print(f"Data of your own: dataset={subject.name} {subject.own}=...", markup=False)
+    _tell_folder(listed, console)
     console.print("All about one, its citation too: python -m study.subjects NAME", style="dim")
+
+
+def _tell_folder(subjects: Sequence[Subject], console: Console) -> None:
+    """Where the data folder is, if something has to be put there."""
+    if any(subject.lack and not subject.own for subject in subjects):
+        told = f"The data folder is {data_root()}; STUDY_DATA or dataset.root names another one."
+        console.print(told, style="dim", markup=False, soft_wrap=True)
 
 
 def _numbers(subjects: Sequence[Subject]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("data set", no_wrap=True)
-    for heading in ("train / validation\nrepair / test", "classes"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("input", "sensitive", "network", "epsilon", "there"):
+    table.add_column("train / validation\nrepair / test", justify="right", no_wrap=True)
+    for heading in ("classes\ninput", "sensitive", "network\nepsilon", "there"):
         table.add_column(heading, overflow="fold", no_wrap=heading != "sensitive")
     for subject in subjects:
         table.add_row(
             Text(subject.name, style="bold"),
             _sizes(subject, "\n"),
-            subject.classes,
-            subject.inputs,
-            subject.sensitive,
-            subject.architecture,
-            subject.epsilon,
+            f"{subject.classes}\n{subject.inputs}",
+            subject.attribute or subject.sensitive,
+            f"{subject.architecture}\n{subject.epsilon}",
             Text("no", style="dim") if subject.lack else "yes",
         )
     return table
@@ -150,35 +159,38 @@ def _numbers(subjects: Sequence[Subject]) -> Table:
 
 def _words(subjects: Sequence[Subject]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("data set", "what it is, and how to get what is not there", "licence"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("data set", no_wrap=True)
+    table.add_column("what it is, its licence, and how to get what is not there", overflow="fold")
     for subject in subjects:
-        told = Text(subject.description)
+        told = Text(subject.description).append(f"\nLicence: {subject.licence}", style="dim")
         if subject.lack:
-            told.append(f"\nTo get it: {subject.source}", style="dim")
-        table.add_row(Text(subject.name, style="bold"), told, Text(subject.licence))
+            told.append(f"\nTo get it: {subject.source}")
+        table.add_row(Text(subject.name, style="bold"), told)
     return table
 
 
 def _page(subject: Subject) -> Table:
-    """All about one data set."""
+    """All about one data set: of one's own, what is not known is left out."""
     table = Table.grid(padding=(0, 2, 0, 0))
-    own = f"it takes data of your own: set {subject.own}"
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # addresses too are told whole
+    reason = subject.lack.partition("; ")[0]  # what to do about it follows
     for name, value in {
         "data set": subject.name,
         "description": subject.description,
-        "train / validation / repair / test": _sizes(subject, " / "),
+        "train, validation, repair, test": _sizes(subject, " / "),
         "classes": subject.classes,
         "input": subject.inputs,
         "sensitive attribute": subject.sensitive,
         "usual network": subject.architecture,
         "epsilon of attacks": subject.epsilon,
-        "there": f"no: {subject.lack}" if subject.lack else "yes",
-        "how to get it": own if subject.own else subject.source,
+        "there": f"no: {reason}" if subject.lack else "yes",
+        "how to get it": f"set {subject.own} to it" if subject.own else subject.source,
         "licence": subject.licence,
         "cite": subject.citation,
     }.items():
-        table.add_row(Text(name, style="dim"), Text(value or UNKNOWN))
+        if not subject.own or value not in ("", UNKNOWN):
+            table.add_row(Text(name, style="dim"), Text(value or UNKNOWN))
     table.add_row()
     return table
 
@@ -206,8 +218,11 @@ def _inputs(data: DataModule) -> str:
 
 def _sensitive(data: DataModule, setting: Any) -> str:
     """The attribute, as a setting `group` says, and the groups, as far as they are known."""
-    attribute = " and ".join(setting) if isinstance(setting, list) else str(setting or "")
-    return ": ".join(filter(None, (attribute, ", ".join(data.group_names or [])))) or UNKNOWN
+    return ": ".join(filter(None, (_attribute(setting), ", ".join(data.group_names or [])))) or UNKNOWN
+
+
+def _attribute(setting: Any) -> str:
+    return " and ".join(setting) if isinstance(setting, list) else str(setting or "")
 
 
 def _usual(architecture: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torchvision
 from PIL import Image
 
+from study.data import cifar10
 from study.data.cifar10 import CIFAR10, CLASSES
+from study.data.download import Remote
 from study.errors import UsageError
+from tests.data.servers import serving
 
 NAMES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 EACH = 20
@@ -175,29 +179,26 @@ def test_folders_of_another_set_are_refused(tmp_path: Path) -> None:
         CIFAR10(root=str(tmp_path)).check()
 
 
-def test_a_download_is_whole_or_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken(torchvision.datasets.CIFAR10):
-        url = "http://127.0.0.1:9/cifar.tar.gz"
-
-        def download(self) -> None:
-            (Path(self.root) / self.base_folder).mkdir()
-            for name in NAMES:
-                (Path(self.root) / self.base_folder / name).write_bytes(b"half")
-            super().download()
-
-    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Broken)
-    with pytest.raises(UsageError, match="dataset.download=true: .* could not be fetched"):
-        loaded(tmp_path, download=True)
-    assert not (tmp_path / "cifar-10-batches-py").exists()
-
-
-def test_a_download_is_used_and_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetched: list[Path] = []
-    monkeypatch.setattr(
-        torchvision.datasets, "CIFAR10", lambda folder, download: fetched.append(write_batches(Path(folder)))
-    )
-    first, second = loaded(tmp_path, download=True), loaded(tmp_path, download=True)
-    assert len(fetched) == 1 and first.fingerprint == second.fingerprint
+def test_a_download_is_whole_or_leaves_nothing_and_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        archive.add(write_batches(tmp_path / "theirs") / "cifar-10-batches-py", "cifar-10-batches-py")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / cifar10.ARCHIVE).write_bytes(content.getvalue()[:999])  # what an interrupted download of others left
+    with serving() as server:
+        md5 = server.holds(cifar10.ARCHIVE, content.getvalue(), "cut", "wrong", "missing")
+        monkeypatch.setattr(cifar10, "REMOTE", Remote((f"{server.url}{cifar10.ARCHIVE}",), md5))
+        for reason in ("the connection ended", "its MD5 is", "HTTP Error 404"):
+            with pytest.raises(UsageError, match=rf"could not be fetched \({reason}.*get it by hand and unpack it in"):
+                loaded(mine, download=True)
+            assert not (mine / "cifar-10-batches-py").exists()
+        first, second = loaded(mine, download=True), loaded(mine, download=True)
+        assert len(server.asked) == 4
+    assert first.fingerprint == second.fingerprint == loaded(tmp_path / "theirs").fingerprint
+    assert sorted(path.name for path in (mine / "cifar-10-batches-py").iterdir()) == sorted(NAMES)
 
 
 def test_the_real_cifar10() -> None:

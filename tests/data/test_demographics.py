@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import pytest
 import torch
 
-from study.data import demographics
 from study.data.adult import Adult
 from study.data.compas import Compas
 from study.data.demographics import Demographics
@@ -19,6 +16,7 @@ from study.data.german import German
 from study.errors import UsageError
 from study.metrics.robustness import PGD
 from tests.data.people import COUNTS, FILTERED, SETS, adult_rows, write_people
+from tests.data.servers import serving
 
 REAL = os.environ.get("STUDY_DATA", "")
 
@@ -74,6 +72,14 @@ def test_groups_are_those_of_the_attribute_or_of_several(folder: Path, group: An
     groups = torch.cat([split.groups for split in module.splits.values() if split.groups is not None])
     first = names[groups[torch.cat(list(module.indices.values())).argsort()][0]]
     assert first == {"sex": "female", "race": "black", "age": "under 40"}.get(str(group), "female, black")
+
+
+def test_groups_by_age_are_those_under_it_and_the_others(folder: Path) -> None:
+    module = loaded(Adult, folder, group="age")
+    groups = torch.cat([split.groups for split in module.splits.values() if split.groups is not None])
+    ages = column(module, 0)
+    assert 40 in ages.tolist() and module.group_names == ["40 and over", "under 40"]
+    assert torch.equal(groups[torch.cat(list(module.indices.values())).argsort()] == 1, ages < 40)
 
 
 def test_small_groups_are_joined(folder: Path) -> None:
@@ -192,31 +198,22 @@ def test_missing_truncated_and_mixed_up_files_are_one_sentence(folder: Path, nam
 
 
 def test_a_download_is_kept_only_if_it_is_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "tables" / "adult.test").unlink()
-    answers = ["".join(f"{row}\n" for row in adult_rows(39, ".")), "".join(f"{row}\n" for row in adult_rows(40, "."))]
-    asked = []
-
-    def urlopen(url: str, timeout: float) -> io.BytesIO:
-        asked.append(url)
-        return io.BytesIO(answers[len(asked) - 1].encode())
-
-    monkeypatch.setattr(demographics, "urlopen", urlopen)
-    with pytest.raises(UsageError, match="adult/adult.test holds 39 rows"):
+    missing = folder / "tables" / "adult.test"
+    whole = missing.read_bytes()
+    missing.unlink()
+    with serving() as server:
+        monkeypatch.setattr(Adult, "urls", {missing.name: f"{server.url}adult.test"})
+        server.holds("adult.test", "".join(f"{row}\n" for row in adult_rows(39, ".")).encode())
+        with pytest.raises(UsageError, match=f"{server.url}adult.test holds 39 rows"):
+            loaded(Adult, folder, download=True)
+        server.holds("adult.test", whole, "cut")
+        with pytest.raises(UsageError, match=f"the connection ended .* get it by hand and put it into {folder}/tables"):
+            loaded(Adult, folder, download=True)
+        assert not missing.exists()
         loaded(Adult, folder, download=True)
-    assert not (folder / "tables" / "adult.test").exists()
-    loaded(Adult, folder, download=True)
-    loaded(Adult, folder, download=True)
-    assert asked == [Adult.urls["adult.test"]] * 2
-
-
-def test_without_a_network_a_download_says_where_to_get_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def urlopen(url: str, timeout: float) -> io.BytesIO:
-        raise URLError("no route")
-
-    (folder / "tables" / "german.data").unlink()
-    monkeypatch.setattr(demographics, "urlopen", urlopen)
-    with pytest.raises(UsageError, match="german.data could not be fetched .*by hand"):
-        loaded(German, folder, download=True)
+        loaded(Adult, folder, download=True)
+        assert server.asked == ["adult.test"] * 3
+    assert missing.read_bytes() == whole
 
 
 @pytest.mark.parametrize(("name", "sizes"), [("adult", 48_842), ("compas", 6_172), ("german", 1_000)])

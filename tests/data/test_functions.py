@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from study.data import hub
 from study.data.bugs2fix import Bugs2Fix
 from study.data.code_tokens import NUMBER, PADDING, UNKNOWN
 from study.data.defects import Defects
@@ -159,11 +160,19 @@ def test_defects_and_bugs2fix_come_from_the_hub(folder: Path, monkeypatch: pytes
         return found[name.rpartition("_")[2] if "refinement" in name else "defect"]
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    monkeypatch.setattr(hub, "hub_silence", lambda *_: None)
     for data in (Defects, Bugs2Fix):
         before = loaded(data, folder).fingerprint
         for file in data.files:
             (folder / "code" / file).unlink()
         assert loaded(data, folder, download=True).fingerprint == before
+    lost = found["defect"]["test"].pop()
+    (folder / "code" / "defects" / "test.jsonl").unlink()
+    with pytest.raises(UsageError, match="^dataset.download=true: defects/test.jsonl holds 39 functions .* has 40"):
+        loaded(Defects, folder, download=True)
+    assert [path.name for path in (folder / "code" / "defects").glob("*.jsonl")].count("test.jsonl") == 0
+    found["defect"]["test"].append(lost)
+    loaded(Defects, folder, download=True)
 
 
 def test_a_download_without_the_package_or_the_hub_is_one_sentence(
@@ -171,15 +180,20 @@ def test_a_download_without_the_package_or_the_hub_is_one_sentence(
 ) -> None:
     (folder / "code" / "defects" / "valid.jsonl").unlink()
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UsageError, match="pip install datasets"):
+    with pytest.raises(UsageError, match=r"pip install 'repair-study\[hub\]'"):
         loaded(Defects, folder, download=True)
+    answers: list[str | None] = ["no way there", None]
+    monkeypatch.setattr(hub, "hub_silence", lambda *_: answers.pop(0))
 
     def load_dataset(name: str) -> None:
         raise ConnectionError("no\nroute")
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    with pytest.raises(UsageError, match="google/code_x_glue_cc_defect_detection could not be fetched"):
-        loaded(Defects, folder, download=True)
+    for reason in ("no way there", "no route"):
+        with pytest.raises(
+            UsageError, match=rf"co/datasets/google/code_x\w+ could not be fetched \({reason}\); get it by hand and put"
+        ):
+            loaded(Defects, folder, download=True)
     assert not (folder / "code" / "defects" / "valid.jsonl").exists()
 
 

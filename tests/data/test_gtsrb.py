@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-import torchvision
 from PIL import Image
 
+from study.data import gtsrb
 from study.data.gtsrb import GTSRB
 from study.errors import UsageError
+from tests.data.servers import serving
 
 TRACKS, FRAMES, TESTS = 3, 4, 20
 TRUTH = "gtsrb/GT-final_test.csv"
@@ -138,31 +141,37 @@ def replace(root: Path, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
-def test_it_is_downloaded_as_torchvision_lays_it_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+def test_it_is_downloaded_as_torchvision_lays_it_out(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = ("GTSRB/Training", "GTSRB/Final_Test/Images", "GT-final_test.csv")
+    with serving() as server:
+        md5s = {
+            name: server.holds(name, zipped(whole / "gtsrb", part))
+            for name, part in zip(gtsrb.ARCHIVES, parts, strict=True)
+        }
+        monkeypatch.setattr(gtsrb, "ARCHIVES", md5s)
+        monkeypatch.setattr(gtsrb, "URL", server.url)
+        second = list(md5s)[1]
+        server.moods[second] = ["cut"]
+        module = GTSRB(root=str(tmp_path), size=8, download=True)
+        with pytest.raises(UsageError, match=f"{second} could not be fetched .* in {tmp_path}/gtsrb, or set dataset"):
+            module.load(0)
+        assert not list(tmp_path.rglob("*.ppm"))
+        for _ in range(2):  # once
+            module.load(0)
+        assert server.asked == [*list(md5s)[:2], *md5s]
+    assert module.fingerprint == loaded(whole).fingerprint
+    assert sorted(path.name for path in (tmp_path / "gtsrb").iterdir()) == ["GT-final_test.csv", "GTSRB"]
 
-    def archive(root: Path, split: str, download: bool) -> None:
-        asked.append(split)
-        if split == "train":
-            write_gtsrb(root)
 
-    monkeypatch.setattr(torchvision.datasets, "GTSRB", archive)
-    module = GTSRB(root=str(tmp_path), size=8, download=True)
-    for _ in range(2):  # once
-        module.load(0)
-    assert asked == ["train", "test"]
-
-
-def test_a_download_that_breaks_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def archive(root: Path, split: str, download: bool) -> None:
-        if split == "test":
-            raise RuntimeError("File not found or corrupted.")
-        write_gtsrb(root)
-
-    monkeypatch.setattr(torchvision.datasets, "GTSRB", archive)
-    with pytest.raises(UsageError, match=r"gtsrb could not be fetched \(File not found or corrupted"):
-        GTSRB(root=str(tmp_path), download=True).load(0)
-    assert not list(tmp_path.rglob("*.ppm"))
+def zipped(home: Path, part: str) -> bytes:
+    """An archive of a part of a folder, below its names from there."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for path in sorted([home / part, *(home / part).rglob("*")]):
+            archive.write(path, path.relative_to(home))
+    return content.getvalue()
 
 
 def test_the_real_gtsrb() -> None:

@@ -15,6 +15,7 @@ from study.data import medmnist
 from study.data.medmnist import FLAGS, MedMNIST
 from study.errors import UsageError
 from tests.commands import prepared
+from tests.data.servers import serving
 
 SIZES = {"train": 30, "val": 12, "test": 20}
 
@@ -147,29 +148,26 @@ def test_a_missing_file_says_how_to_get_it(tmp_path: Path) -> None:
 
 
 def test_it_is_downloaded_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def download(url: str, root: str, filename: str, md5: str) -> None:
-        asked.append((url, md5))
-        np.savez(Path(root) / filename, **arrays_of("breastmnist"))  # type: ignore[arg-type]
-
-    monkeypatch.setattr(medmnist, "download_url", download)
+    content = (write(tmp_path / "theirs", "breastmnist") / "breastmnist.npz").read_bytes()
     module = MedMNIST(root=str(tmp_path), flag="breastmnist", download=True)
-    for _ in range(2):
-        module.load(0)
-    assert asked == [(medmnist.URL.format(flag="breastmnist"), FLAGS["breastmnist"].md5)]
-    assert (tmp_path / "medmnist" / "breastmnist.npz").is_file()
+    with serving() as server:
+        module.known = module.known._replace(md5=server.holds("breastmnist.npz", content, "wrong", "cut"))
+        monkeypatch.setattr(medmnist, "URL", f"{server.url}{{flag}}.npz?download=1")
+        for reason in ("its MD5 is", "the connection ended"):
+            with pytest.raises(UsageError, match=rf"breastmnist.npz\?download=1 could not be fetched \({reason}"):
+                module.load(0)
+            assert not (tmp_path / "medmnist" / "breastmnist.npz").exists()
+        for _ in range(2):
+            module.load(0)
+        assert len(server.asked) == 3
+    assert (tmp_path / "medmnist" / "breastmnist.npz").read_bytes() == content
 
 
-def test_a_download_that_breaks_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(url: str, root: str, filename: str, md5: str) -> None:
-        (Path(root) / filename).write_bytes(b"half")
-        raise RuntimeError("File not found or corrupted.")
-
-    monkeypatch.setattr(medmnist, "download_url", download)
-    with pytest.raises(UsageError, match=r"breastmnist.npz could not be fetched \(File not found or corrupted"):
+def test_the_half_that_an_interrupted_download_of_others_left_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "medmnist", "breastmnist") / "breastmnist.npz"
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(UsageError, match="breastmnist.npz cannot be read .*: get it anew"):
         MedMNIST(root=str(tmp_path), flag="breastmnist", download=True).load(0)
-    assert not list(tmp_path.rglob("*.npz"))
 
 
 @pytest.mark.parametrize(("flag", "ones"), [("breastmnist", 399), ("pneumoniamnist", 3_494)])

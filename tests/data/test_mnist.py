@@ -13,6 +13,7 @@ from torchvision.transforms.functional import to_tensor
 from study.data.mnist import MNIST, FashionMNIST
 from study.errors import UsageError
 from tests.data.files import idx, write_mnist
+from tests.data.servers import Server, serving
 
 
 def values(module: MNIST, name: str) -> set[int]:
@@ -157,10 +158,41 @@ def test_missing_data_says_how_to_get_it(tmp_path: Path) -> None:
     MNIST(root=str(tmp_path), download=True).check()
 
 
-def test_failed_download_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MNIST.archive, "mirrors", ["http://127.0.0.1:9/"])
-    with pytest.raises(UsageError, match="could not be fetched into"):
-        MNIST(root=str(tmp_path), download=True).load(0)
+def offered(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the four files, which the server has in place of those that torchvision knows."""
+    files = sorted(write_mnist(folder, packed=True).iterdir())
+    monkeypatch.setattr(MNIST.archive, "mirrors", [f"{server.url}gone/", server.url])
+    monkeypatch.setattr(
+        MNIST.archive, "resources", [(file.name, server.holds(file.name, file.read_bytes())) for file in files]
+    )
+    return [file.name for file in files]
+
+
+def test_a_download_that_breaks_goes_on_with_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = loaded(write_mnist(tmp_path / "reference")).fingerprint
+    with serving() as server:
+        names = offered(server, tmp_path / "theirs", monkeypatch)
+        server.moods[names[2]] = ["cut"]
+        module = MNIST(root=str(tmp_path / "mine"), download=True)
+        with pytest.raises(UsageError, match=rf"{names[2]} could not be fetched .*put it into .*MNIST/raw"):
+            module.load(0)
+        module.load(0)
+        assert [name for name in server.asked if "gone" not in name] == [*names[:3], *names[2:]]
+    assert module.fingerprint == reference
+
+
+def test_what_an_interrupted_download_of_others_left_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving() as server:
+        names = offered(server, tmp_path / "theirs", monkeypatch)
+        half = tmp_path / "MNIST" / "raw" / names[0]
+        half.parent.mkdir(parents=True)
+        half.write_bytes(server.files[names[0]][:50])
+        module = MNIST(root=str(tmp_path), download=True)
+        with pytest.raises(UsageError, match=f"{half} cannot be read .*; delete it and get it again"):
+            module.load(0)
+        half.unlink()
+        module.load(0)
+    assert len(module.splits["test"]) == 10
 
 
 def test_present_files_are_never_downloaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

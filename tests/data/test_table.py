@@ -121,6 +121,17 @@ def test_a_folder_has_a_file_for_each_split(tmp_path: Path) -> None:
     assert not module.random_splits
 
 
+def test_a_value_that_only_a_later_part_holds_has_a_column_of_its_own(tmp_path: Path) -> None:
+    later = PEOPLE[40:].assign(sex=["d", *PEOPLE["sex"][41:]])
+    written(tmp_path, PEOPLE[:40], "all/train.csv")
+    written(tmp_path, later, "all/test.csv")
+    module = loaded(tmp_path / "all")
+    assert module.input_shape == (7,)
+    numbers = rows(module)
+    assert numbers[:, 1].nonzero().flatten().tolist() == [40]
+    assert torch.equal(numbers[:, 1:4].sum(1), torch.ones(COUNT))
+
+
 def test_classes_can_be_ordered(tmp_path: Path) -> None:
     module = loaded(written(tmp_path), classes=["low", "high"])
     assert module.class_names == ["low", "high"]

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from study.errors import UsageError
+from study.models import timm_network
 from study.models.timm_network import TimmNetwork
 from study.problem.faulty import FaultySource
 from study.storage.models import load_model, save_model
@@ -28,6 +29,7 @@ class Settings:
     """What timm records of a network."""
 
     fixed_input_size: bool
+    hf_hub_id: str | None = None
 
 
 class FakeTimm(ModuleType):
@@ -84,6 +86,39 @@ def test_what_cannot_be_made_is_refused_in_a_sentence(timm: FakeTimm) -> None:
         TimmNetwork(name="patches", arguments={"drop_rate": 2}, **INPUTS)
     with pytest.raises(UsageError, match="architecture=timm takes images .* not inputs of shape 30"):
         TimmNetwork(name="patches", input_shape=(30,), num_classes=2)
+
+
+def test_weights_of_a_hub_that_does_not_answer_are_refused_unless_they_are_there(
+    timm: FakeTimm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    asked: list[tuple[str, str]] = []
+    silence: list[str | None] = ["no route", None]
+
+    def ask(place: str, file: str) -> str | None:
+        asked.append((place, file))
+        return silence.pop(0)
+
+    monkeypatch.setattr(timm_network, "hub_silence", ask)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    timm.cfgs["convolutions"] = Settings(False, "timm/convolutions.first@v1")
+    with pytest.raises(
+        UsageError,
+        match=r"^architecture.pretrained=true: the weights of convolutions .*co/timm/convolutions.first does not "
+        r"answer \(no route\); set architecture.pretrained=false and faulty.checkpoint=FILE",
+    ):
+        TimmNetwork(name="convolutions", pretrained=True, **INPUTS)
+    assert not timm.asked, "timm would try for a minute"
+    TimmNetwork(name="convolutions", pretrained=True, **INPUTS)  # the hub answers
+    assert asked == [("timm/convolutions.first", "model.safetensors")] * 2
+    stored = tmp_path / "models--timm--convolutions.first" / "snapshots" / "0" / "pytorch_model.bin"
+    stored.parent.mkdir(parents=True)
+    stored.touch()
+    (stored.parents[2] / "refs").mkdir()
+    (stored.parents[2] / "refs" / "v1").write_text("0")
+    TimmNetwork(name="convolutions", pretrained=True, **INPUTS)
+    TimmNetwork(name="convolutions", **INPUTS)
+    assert len(asked) == 2 and len(timm.asked) == 3
 
 
 def test_without_timm_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

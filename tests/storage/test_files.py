@@ -17,6 +17,7 @@ from study.storage.files import (
     new_folder,
     remove_remains,
     set_aside,
+    staged,
     write_atomically,
 )
 from tests.deaths import die, killed
@@ -84,6 +85,18 @@ def test_a_folder_that_exists_is_replaced_without_a_trace_of_the_old(tmp_path: P
     assert os.listdir(tmp_path) == ["key"]
 
 
+def test_what_is_staged_takes_its_name_when_it_is_whole_and_the_rest_goes(tmp_path: Path) -> None:
+    with staged(tmp_path / "key") as room:
+        (room / "key").mkdir()
+        (room / "key" / "a").write_text("1")
+        (room / "archive").write_text("2")
+        assert not (tmp_path / "key").exists()
+    with pytest.raises(ValueError, match="half"), staged(tmp_path / "file") as room:
+        (room / "file").write_text("3")
+        raise ValueError("half way")
+    assert os.listdir(tmp_path) == ["key"] and os.listdir(tmp_path / "key") == ["a"]
+
+
 def test_a_lock_is_seen_by_others_and_released_by_death(tmp_path: Path) -> None:
     path = tmp_path / "locks" / "key.lock"
     assert not is_locked(path)
@@ -129,6 +142,10 @@ def test_everything_has_reached_the_disk_before_it_takes_its_name(
     synced.clear()
     write_atomically(tmp_path / "file", "x")
     assert [name for name, _ in synced] == ["file", tmp_path.name]
+    synced.clear()
+    with staged(tmp_path / "late") as room:
+        (room / "late").write_text("x")
+    assert [name for name, _ in synced] == ["late", tmp_path.name]
 
 
 def test_remains_of_killed_writers_are_removed_by_the_next_who_holds_the_lock(

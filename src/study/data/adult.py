@@ -42,7 +42,7 @@ class Adult(Demographics):
     description = "census of 1994 (UCI): does a person earn over 50,000 dollars a year?"
     licence = "CC BY 4.0, as UCI states it"
     citation = 'Kohavi, "Scaling Up the Accuracy of Naive-Bayes Classifiers", KDD 1996'
-    source = f"dataset.download=true, or adult.data and adult.test of {UCI} in STUDY_DATA/tables"
+    source = f"Set dataset.download=true, or put adult.data and adult.test of {UCI} into tables in the data folder."
     usual_sizes = (29_304, 3_257, 8_140, 8_141)
     files: ClassVar[Mapping[str, str]] = {"train": "adult.data", "test": "adult.test"}
     rows: ClassVar[Mapping[str, int]] = {"adult.data": 32_561, "adult.test": 16_281}

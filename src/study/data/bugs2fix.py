@@ -30,10 +30,11 @@ class Bugs2Fix(Functions):
         'Tufano et al., "An Empirical Study on Learning Bug-Fixing Patches in the Wild via Neural Machine '
         'Translation", TOSEM 28(4), 2019; Lu et al., "CodeXGLUE", NeurIPS Datasets and Benchmarks 2021'
     )
-    source = (
-        "dataset.download=true (takes `pip install datasets`), or bugs2fix_small.jsonl, made of CodeXGLUE's "
-        "code-refinement, in STUDY_DATA/code"
+    by_hand = (
+        "put bugs2fix_small.jsonl (CodeXGLUE's code-refinement, a pair a line with split, pair, buggy and fixed) into "
+        "code in the data folder"
     )
+    source = f"Set dataset.download=true (takes pip install 'repair-study[hub]'), or {by_hand}."
     files: ClassVar[Mapping[str, str | None]] = {"bugs2fix_small.jsonl": None}
     fields: ClassVar[Mapping[str, type]] = {"split": str, "pair": int, "buggy": str, "fixed": str}
     sizes: ClassVar[Mapping[str, int]] = {"train": 2 * 46_680, "valid": 2 * 5_835, "test": 2 * 5_835}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-import torchvision
 from torch import Tensor
 
 from study.data.cifar_batches import SHAPE, read_batch
-from study.data.download import fetched
+from study.data.download import Remote, download, fetched
 from study.data.drawing import completed
 from study.data.image_files import Reading, decoded
 from study.data.image_sizes import common_size
@@ -24,6 +24,8 @@ from study.runtime.settings import checked_call
 
 BATCHES, FOLDERS = "cifar-10-batches-py", "cifar10"
 FILES = {"train": tuple(f"data_batch_{number}" for number in range(1, 6)), "test": ("test_batch",)}
+ARCHIVE = "cifar-10-python.tar.gz"
+REMOTE = Remote((f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}",), "c58f30108f718f92721af3b95e74349a")
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FEWEST = 10
 """Images in either part, so that no split is empty."""
@@ -36,7 +38,7 @@ class CIFAR10(DataModule):
     repair and the test split (ICSE 2026): 45,000 / 5,000 / 5,000 / 5,000 items.
     root: a folder with the batch files in it or in `cifar-10-batches-py`, whatever their checksums; or with the images
     in train/CLASS and test/CLASS, there or in `cifar10`, which count in the order of their file names; download: fetch
-    the batch files into `root` with torchvision, which verifies their checksum, if nothing is there.
+    the batch files into `root`, and verify the checksum of their archive, if nothing is there.
     """
 
     description = "pictures of ten kinds of animals and vehicles, 32x32 RGB"
@@ -108,8 +110,8 @@ class CIFAR10(DataModule):
 
     def prepare_data(self) -> None:
         """Download the batch files if nothing is there; raises UsageError if that fails."""
-        if self._batches() is None and self._images() is None:
-            fetched(self.folder / BATCHES, lambda folder: torchvision.datasets.CIFAR10(folder, download=True))
+        if self.download and self._batches() is None and self._images() is None:
+            fetched(self.folder / BATCHES, f"unpack it in {self.folder}", _fetch)
 
     def read(self) -> Source:
         home, images = self._batches(), self._images()
@@ -146,8 +148,19 @@ class CIFAR10(DataModule):
             missing = [name for part in FILES.values() for name in part if not (home / name).is_file()]
             if len(missing) < 6:
                 place = (home / missing[0]).relative_to(self.folder)
-                return f"lacks {place} and holds other batch files, so get {BATCHES} again"
+                return f"lacks {place} and holds other batch files, so take them away and get {BATCHES} again"
         return f"holds no {BATCHES} and no {FOLDERS}"
+
+
+def _fetch(room: Path) -> None:
+    """Put the folder of batch files into an empty one."""
+    download(REMOTE, ARCHIVE, room)
+    (room / BATCHES).mkdir()
+    with tarfile.open(room / ARCHIVE) as archive:
+        for name in [name for part in FILES.values() for name in part]:
+            member = archive.extractfile(f"{BATCHES}/{name}")
+            assert member is not None  # the checksum is that of an archive with these files
+            (room / BATCHES / name).write_bytes(member.read())
 
 
 def _has_classes(folder: Path) -> bool:

@@ -42,7 +42,10 @@ class Compas(Demographics):
     description = "criminal justice (ProPublica): is a person not charged again within two years?"
     licence = "none stated by propublica/compas-analysis"
     citation = 'Angwin, Larson, Mattu, Kirchner, "Machine Bias", ProPublica, 2016'
-    source = f"dataset.download=true, or {FILE} of github.com/propublica/compas-analysis in STUDY_DATA/tables"
+    source = (
+        f"Set dataset.download=true, or put {FILE} of https://github.com/propublica/compas-analysis into tables in the "
+        "data folder."
+    )
     usual_sizes = (3_087, 617, 1_234, 1_234)
     files: ClassVar[Mapping[str, str]] = {"train": FILE}
     rows: ClassVar[Mapping[str, int]] = {FILE: 7_214}

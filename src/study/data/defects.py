@@ -30,10 +30,11 @@ class Defects(Functions):
         'Zhou et al., "Devign: Effective Vulnerability Identification by Learning Comprehensive Program Semantics", '
         'NeurIPS 2019; Lu et al., "CodeXGLUE", NeurIPS Datasets and Benchmarks 2021'
     )
-    source = (
-        "dataset.download=true (takes `pip install datasets`), or train.jsonl, valid.jsonl and test.jsonl of "
-        "CodeXGLUE's defect-detection in STUDY_DATA/code/defects"
+    by_hand = (
+        "put train.jsonl, valid.jsonl and test.jsonl of CodeXGLUE's defect-detection into code/defects in the data "
+        "folder"
     )
+    source = f"Set dataset.download=true (takes pip install 'repair-study[hub]'), or {by_hand}."
     files: ClassVar[Mapping[str, str | None]] = {
         "defects/train.jsonl": "train",
         "defects/valid.jsonl": "valid",

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from http.client import HTTPException
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
-from urllib.request import urlopen
 
 import numpy as np
 import torch
@@ -16,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from study.data.contents import Contents, Items, contents_of
+from study.data.download import Remote, download, fetched
 from study.data.labels import numbered
 from study.data.module import SPLITS, Limit
 from study.data.part_files import Stamped, stamped
@@ -25,7 +24,6 @@ from study.data.table import encoded
 from study.data.threat import ThreatModel
 from study.errors import UsageError, nearest
 from study.runtime.settings import checked_call
-from study.storage.files import locked, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +34,6 @@ OTHER = "other"
 """What groups that are too small are joined as."""
 SHARES = (0.5, 0.1, 0.2, 0.2)
 """Of the rows, for each split, where the publisher knows none: repair has enough wrong answers even of 1,000 rows."""
-SECONDS = 60
-"""That a publisher's server has to answer in."""
 
 
 class People(NamedTuple):
@@ -119,6 +115,10 @@ class Demographics(Parted):
         return self._people.contents
 
     @property
+    def class_names(self) -> list[str]:
+        return list(self.classes)
+
+    @property
     def threat(self) -> ThreatModel | None:
         """As `Parted.threat`, each column within its own range and counted in its own standard deviation."""
         people = self._people
@@ -172,23 +172,16 @@ class Demographics(Parted):
         return found
 
     def _fetch(self) -> None:
-        """Fetch the files that are missing; what arrives is read before it is kept."""
+        """Fetch the files that are missing; raises UsageError if that fails."""
+        home = self._folders[0]
         for name in self.files.values():
-            target = self.folder / "tables" / name
-            with locked(self.folder / f".{self.name}.lock"):
-                if any((folder / name).is_file() for folder in self._folders):
-                    continue
-                url = self.urls[name]
-                try:
-                    with urlopen(url, timeout=SECONDS) as answer:
-                        content = answer.read()
-                except (OSError, HTTPException) as problem:
-                    raise UsageError(
-                        f"dataset.download=true: {url} could not be fetched ({' '.join(str(problem).split())}); get it "
-                        f"by hand and put it into {target.parent}"
-                    ) from problem
-                read(type(self), content, name, url)
-                write_atomically(target, content)
+            if not any((folder / name).is_file() for folder in self._folders):
+                fetched(home / name, f"put it into {home}", partial(self._download, name))
+
+    def _download(self, name: str, room: Path) -> None:
+        """Put a file into a folder; raises UsageError unless it is the whole of what its publisher distributes."""
+        download(Remote((self.urls[name],)), name, room)
+        read(type(self), (room / name).read_bytes(), name, self.urls[name])
 
 
 @lru_cache(maxsize=2)

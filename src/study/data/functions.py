@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from study.data.code_tokens import PADDING, Language, Vocabulary, tokens
 from study.data.contents import Contents, Items, contents_of
+from study.data.download import fetched
 from study.data.module import SPLITS
 from study.data.part_files import Stamped, stamped
 from study.data.parted import Parted
@@ -22,7 +23,7 @@ from study.data.source import Source
 from study.data.split import Inputs
 from study.errors import UsageError
 from study.runtime.randomness import stream
-from study.storage.files import key_of, locked, write_atomically
+from study.storage.files import key_of
 
 SHARE = 0.1
 """Of the train part, for validation where the publisher has none."""
@@ -59,7 +60,8 @@ class Functions(Parted):
     vocabulary: different ids at most; download: fetch what is missing into `root/code`.
 
     A subclass states its `files` (where each holds one part, by that), the `fields` of a line, the `sizes` of the
-    publisher's parts in functions (those in `optional` may be missing), its language, and what a line holds.
+    publisher's parts in functions (those in `optional` may be missing), its language, and what a line holds; one that
+    can be fetched also `fetch`, and what to do `by_hand` where that fails.
     """
 
     files: ClassVar[Mapping[str, str | None]]
@@ -68,6 +70,7 @@ class Functions(Parted):
     optional: ClassVar[tuple[str, ...]] = ()
     language: ClassVar[Language]
     classes: ClassVar[tuple[str, str]] = ("without a bug", "with a bug")
+    by_hand: ClassVar[str] = ""
 
     def __init__(
         self, *, root: str | None, length: int, vocabulary: int, limit: int | None, download: bool = False
@@ -77,6 +80,7 @@ class Functions(Parted):
         self.length = length
         self.vocabulary = vocabulary
         self.download = download
+        self.kind, self.input_shape = "tokens", (length,)
 
     @staticmethod
     @abstractmethod
@@ -100,6 +104,10 @@ class Functions(Parted):
         return self._corpus.contents
 
     @property
+    def class_names(self) -> list[str]:
+        return list(self.classes)
+
+    @property
     def num_tokens(self) -> int:
         """Number of different ids."""
         return len(self._corpus.vocabulary)
@@ -116,9 +124,8 @@ class Functions(Parted):
 
     def check(self) -> None:
         """As `Parted.check`; files that are missing are fetched if they may be."""
-        if self.download and any(self._found(name) is None for name in self.files):
-            with locked(self.folder / f".{self.name}.lock"):
-                self._fetch()
+        if self.download:
+            self._fetch()
         super().check()
 
     def divide(self, source: Source, generator: torch.Generator) -> dict[str, Tensor]:
@@ -155,28 +162,28 @@ class Functions(Parted):
         return next((folder / name for folder in self._folders if (folder / name).is_file()), None)
 
     def _fetch(self) -> None:
-        for name, lines in self.fetch().items():
-            content = "".join(json.dumps(line) + "\n" for line in lines)
-            write_atomically(self._folders[0] / name, content)
+        """Fetch the files that are missing; raises UsageError if that fails."""
+        for name in self.files:
+            if self._found(name) is None:
+                fetched(self._folders[0] / name, self.by_hand, partial(self._write, name))
+
+    def _write(self, name: str, room: Path) -> None:
+        """Write a file of what the publisher has into a folder; raises UsageError unless it is whole."""
+        file = room / Path(name).name
+        with file.open("w", encoding="utf-8") as lines:
+            lines.writelines(json.dumps(line) + "\n" for line in self.fetch()[name])
+        try:
+            functions_in(type(self), name, file)
+        except UsageError as problem:  # of a file that does not stay
+            raise UsageError(f"dataset.download=true: {str(problem).replace(str(file), name)}") from problem
 
 
 @lru_cache(maxsize=2)
 def _corpus(data: type[Functions], files: Stamped, length: int, vocabulary: int) -> Corpus:
     """Kept, as every job of a sweep asks for it."""
-    parts: dict[str, list[Function]] = {part: [] for part in data.sizes}
+    parts: dict[str, list[Function]] = {}
     for name, path, _ in files:
-        for line in _lines(path, data.fields):
-            part = data.files[name] or line["split"]
-            if part not in data.sizes:
-                raise UsageError(f"{path}: there is the split {part}; the splits are {', '.join(data.sizes)}")
-            parts[part] += data.functions(line)
-    for part, size in data.sizes.items():
-        if len(parts[part]) != size and (parts[part] or part not in data.optional):
-            path = next((path for name, path, _ in files if data.files[name] == part), files[0][1])
-            raise UsageError(
-                f"{path} holds {len(parts[part]):,} functions of the {part} part, which has {size:,}: the "
-                "file is cut off, or another one; get it again (to use a part of it, set dataset.limit)"
-            )
+        parts |= functions_in(data, name, path)
     ready = _without_repeats(_completed(parts))
     sequences = {part: [tokens(function.text, data.language) for function in held] for part, held in ready.items()}
     known = Vocabulary(sequences["train"], data.language, vocabulary)
@@ -187,6 +194,28 @@ def _corpus(data: type[Functions], files: Stamped, length: int, vocabulary: int)
     contents = contents_of(items, where=f"dataset={data.name}", kind="tokens", classes=data.classes)
     everything = [function for held in ready.values() for function in held]
     return Corpus(contents, tuple(function.text for function in everything), _units(everything), known)
+
+
+def functions_in(data: type[Functions], name: str, path: Path) -> dict[str, list[Function]]:
+    """The functions of the file `name` of a data set, which lies at `path`, by the part.
+
+    Raises:
+        UsageError: A line is not as expected, or a part is not whole.
+    """
+    only = data.files[name]
+    parts: dict[str, list[Function]] = {part: [] for part in ([only] if only else data.sizes)}
+    for line in _lines(path, data.fields):
+        part = only or line["split"]
+        if part not in parts:
+            raise UsageError(f"{path}: there is the split {part}; the splits are {', '.join(parts)}")
+        parts[part] += data.functions(line)
+    for part, held in parts.items():
+        if len(held) != data.sizes[part] and (held or part not in data.optional):
+            raise UsageError(
+                f"{path} holds {len(held):,} functions of the {part} part, which has {data.sizes[part]:,}: the "
+                "file is cut off, or another one; get it again (to use a part of it, set dataset.limit)"
+            )
+    return parts
 
 
 def _lines(path: Path, fields: Mapping[str, type]) -> Iterator[Mapping[str, Any]]:

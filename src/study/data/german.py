@@ -51,7 +51,7 @@ class German(Demographics):
     description = "German credit (UCI): is a customer of a bank a good risk?"
     licence = "CC BY 4.0, as UCI states it"
     citation = "Hofmann, Statlog (German Credit Data), UCI Machine Learning Repository, 1994"
-    source = f"dataset.download=true, or {URL} in STUDY_DATA/tables"
+    source = f"Set dataset.download=true, or put {URL} into tables in the data folder."
     usual_sizes = (500, 100, 200, 200)
     files: ClassVar[Mapping[str, str]] = {"train": FILE}
     rows: ClassVar[Mapping[str, int]] = {FILE: 1_000}

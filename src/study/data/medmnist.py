@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.datasets.utils import download_url
 
-from study.data.download import fetched
+from study.data.download import Remote, download, fetched
 from study.data.module import DataModule, Epsilon, Limit
 from study.data.source import Pixels, Source
 from study.errors import UsageError, nearest
@@ -179,8 +178,8 @@ class MedMNIST(DataModule):
     def prepare_data(self) -> None:
         """Download the file if it is not there; raises UsageError if that fails."""
         if self.download and not self.file.is_file():
-            url, name = URL.format(flag=self.flag), self.file.name
-            fetched(self.file, lambda folder: download_url(url, str(folder), name, self.known.md5))
+            remote = Remote((URL.format(flag=self.flag),), self.known.md5)
+            fetched(self.file, f"put it into {self.file.parent}", partial(download, remote, self.file.name))
 
     @cached_property
     def parts(self) -> list[tuple[NDArray[np.uint8], NDArray[Any]]]:

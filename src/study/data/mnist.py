@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http.client import HTTPException
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,12 +11,12 @@ import torch
 import torchvision
 from torch import Tensor
 
+from study.data.download import Remote, download, fetched
 from study.data.idx import find_idx, read_idx
 from study.data.module import DataModule, Epsilon, Limit
 from study.data.source import Pixels, Source
 from study.errors import UsageError
 from study.runtime.settings import checked_call
-from study.storage.files import locked
 
 IMAGES = ("train-images-idx3-ubyte", "t10k-images-idx3-ubyte")
 LABELS = ("train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte")
@@ -29,8 +29,8 @@ class MNIST(DataModule):
 
     A random tenth of the official training set is the validation split; random halves of the official test set are
     the repair and the test split (ICSE 2026): 54,000 / 6,000 / 5,000 / 5,000 items.
-    root: a folder with the IDX files in it, in `raw` or in `MNIST/raw`; download: fetch them into `root/MNIST/raw`
-    with torchvision, which verifies their checksums, if they are not there.
+    root: a folder with the IDX files in it, in `raw` or in `MNIST/raw`; download: fetch them into `root/MNIST/raw` from
+    where torchvision finds them, and verify their checksums, if they are not there.
     """
 
     description = "handwritten digits, 28x28 grey"
@@ -80,18 +80,14 @@ class MNIST(DataModule):
             )
 
     def prepare_data(self) -> None:
-        """Download the files if they are not there; raises UsageError if that fails."""
-        if self._found() is not None:
+        """Download those of the files that are not there; raises UsageError if that fails."""
+        if self._found() is not None or not self.download:
             return
-        try:
-            with locked(self.folder / f".{self.name}.lock"):
-                self.archive(self.folder, download=True)
-        except (RuntimeError, OSError, HTTPException) as problem:
-            reason = " ".join(str(problem).split())
-            raise UsageError(
-                f"dataset.download=true: {self.archive.__name__} could not be fetched into {self.folder} ({reason}); "
-                "get it by hand and set dataset.root=FOLDER"
-            ) from problem
+        home = self._folders[0]
+        for packed, md5 in self.archive.resources:
+            if find_idx(home, Path(packed).stem) is None:
+                remote = Remote(tuple(f"{mirror}{packed}" for mirror in self.archive.mirrors), md5)
+                fetched(home / packed, f"put it into {home}", partial(download, remote, packed))
 
     def read(self) -> Source:
         folder = self._found()

@@ -81,7 +81,7 @@ class Parted(DataModule):
         self.kind, self.input_shape, self.bounds = contents.kind, contents.input_shape, contents.bounds
         self.group_names = contents.groups
         check_scale(*self.scale, self.input_shape[0], "channel" if self.kind == "image" else "column")
-        self._normalise_by(contents.parts["train"].inputs)
+        self._normalise_by(contents.first.inputs)
 
     def read(self) -> Source:
         parts = list(self.contents.parts.values())

@@ -67,6 +67,8 @@ class Skewed(DataModule):
             self.description = f"{of.description}; half of the classes mostly in colour, half in grey"
         self.licence, self.source = of.licence, _below(of.source)
         self.citation = "; ".join(text for text in (of.citation, PAPER) if text)
+        if hasattr(of, "input_shape"):
+            self.input_shape = (3, *of.input_shape[1:])
         if of.usual_sizes is not None:
             train, validation, repair, test = of.usual_sizes
             self.usual_sizes = (train, validation, 2 * repair, 2 * test)

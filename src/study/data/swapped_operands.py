@@ -28,8 +28,8 @@ class SwappedOperands(Functions):
         'after the idea of Kanade et al., "Learning and Evaluating Contextual Embedding of Source Code", ICML 2020'
     )
     source = (
-        "swapped_operands.jsonl in STUDY_DATA/code, one function a line with split, package, module, label and code; "
-        "made of open-source packages by exchanging operands, it is published nowhere"
+        "It is published nowhere: put swapped_operands.jsonl, made of open-source packages by exchanging operands (a "
+        "function a line with split, package, module, label and code), into code in the data folder."
     )
     usual_sizes = (9_744, 1_178, 1_036, 1_037)
     files: ClassVar[Mapping[str, str | None]] = {"swapped_operands.jsonl": None}

@@ -9,8 +9,14 @@ from typing import Annotated, Any
 from pydantic import Field, validate_call
 from torch import nn
 
+from study.data.hub import hub_silence
 from study.errors import UsageError
 from study.models.images import image_shape, laid_out
+
+OTHER_WEIGHTS = {"pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
+"""Arguments of `timm.create_model` by which weights come from elsewhere."""
+FILES = ("model.safetensors", "pytorch_model.bin")
+"""What timm looks for on the hub, in this order, where it records no other name."""
 
 
 class TimmNetwork(nn.Module):
@@ -48,8 +54,11 @@ class TimmNetwork(nn.Module):
             meant = f"; did you mean {near[0]}?" if near else ""
             raise UsageError(f"architecture.name={name}: timm has no network of that name{meant}")
         settings: dict[str, Any] = {"num_classes": num_classes, "in_chans": channels, **arguments}
-        if getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False):
+        record = timm.get_pretrained_cfg(name)
+        if getattr(record, "fixed_input_size", False):
             settings.setdefault("img_size", tuple(sides))
+        if pretrained and not OTHER_WEIGHTS & set(arguments):
+            _check_weights(name, getattr(record, "hf_hub_id", None), getattr(record, "hf_hub_filename", None))
         try:
             net: nn.Module = timm.create_model(name, pretrained=pretrained, **settings)
         except Exception as error:  # timm raises whatever its layers and the hub do
@@ -61,3 +70,25 @@ class TimmNetwork(nn.Module):
             ) from error
         laid_out(net)
         return net
+
+
+def _check_weights(name: str, repository: str | None, file: str | None) -> None:
+    """Raise UsageError, in seconds, where weights have to be fetched from a hub that does not answer.
+
+    repository: on the hub, with `@REVISION` or without; None: the weights are not on the hub; file: None for the usual
+    ones.
+    """
+    if not repository:
+        return
+    from huggingface_hub import try_to_load_from_cache
+
+    place, _, revision = repository.partition("@")
+    files = (file,) if file else FILES
+    if any(isinstance(try_to_load_from_cache(place, each, revision=revision or None), str) for each in files):
+        return
+    if silence := hub_silence(place, files[0]):
+        raise UsageError(
+            f"architecture.pretrained=true: the weights of {name} are not on this machine, and "
+            f"https://huggingface.co/{place} does not answer ({silence}); set architecture.pretrained=false and "
+            "faulty.checkpoint=FILE to weights of this network that you have, or repeat this once with internet"
+        )

@@ -58,8 +58,7 @@ def new_folder(final: Path) -> Iterator[Path]:
             remove_remains(final, ABANDONED)
             temporary.mkdir()
             yield temporary
-            with ThreadPoolExecutor(SYNCS) as pool:  # a disk takes many at once in the time of one
-                list(pool.map(_sync, [temporary, *temporary.rglob("*")]))
+            _sync_all(temporary)
             if final.exists():
                 final.rename(old)
             temporary.rename(final)
@@ -67,6 +66,24 @@ def new_folder(final: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def staged(final: Path) -> Iterator[Path]:
+    """An empty temporary folder beside `final`, whose name is free: the file or folder of that name that the block puts
+    into it is moved to `final` when the block ends without an exception, after it has reached the disk; the rest goes.
+    """
+    room = _beside(final)
+    try:
+        with writing(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            room.mkdir()
+            yield room
+            _sync_all(room / final.name)
+            (room / final.name).rename(final)
+            _sync(final.parent)
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
 
 
 def remove_remains(path: Path, age: float = 0.0) -> None:
@@ -153,6 +170,12 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _sync_all(path: Path) -> None:
+    """`_sync` of a file, or of a folder and all that is in it."""
+    with ThreadPoolExecutor(SYNCS) as pool:  # a disk takes many at once in the time of one
+        list(pool.map(_sync, [path, *path.rglob("*")]))
 
 
 def _sync(path: Path) -> None:

@@ -59,6 +59,14 @@ def from_here(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
+def check_file(path: Path, setting: str) -> None:
+    """Raise UsageError unless the path of a setting is that of a file."""
+    if path.is_dir():
+        raise UsageError(f"{setting}={path}: is a folder; name the file in it")
+    if not path.is_file():
+        raise UsageError(f"{setting}={path}: there is no such file")
+
+
 def conf_folder() -> Path:
     """The configuration that belongs to this code: inside an installed package, or at the top of its repository.
 
