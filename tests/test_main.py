@@ -1,4 +1,4 @@
-"""`python -m study` as a process: exit codes, what is written, and a folder that is not the repository."""
+"""`python -m study`: exit codes, what is written, and a folder that is not the repository; mostly as a process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from study import __version__ as version
 from study.tracking.result import Result
 from tests.commands import FAST
 
+Program = Callable[..., tuple[int, str, str]]
 MODULE = (sys.executable, "-m", "study")
 SCRIPT = (str(Path(sys.executable).with_name("study")),)
 
@@ -82,19 +83,20 @@ def test_most_wrong_values_are_told_before_torch_is_imported(line: str, sentence
 @pytest.mark.parametrize(
     "line", ["+method=arachne,joint", "-x", "list", "--cfg job +method=arachn", "-m seed=0 --nothing"]
 )
-def test_a_command_that_cannot_be_read_ends_with_2(line: str, tmp_path: Path) -> None:
-    told = study(tmp_path, *line.split())
-    assert told.returncode == 2
-    assert told.stderr.startswith("study: ") and len(told.stderr.splitlines()) == 1
-    assert not told.stdout and not any(tmp_path.iterdir())
+def test_a_command_that_cannot_be_read_ends_with_2(line: str, program: Program, tmp_path: Path) -> None:
+    code, told, errors = program(*line.split())
+    assert code == 2
+    assert errors.startswith("study: ") and len(errors.splitlines()) == 1
+    assert not told and os.listdir(tmp_path) == ["mlruns"]
 
 
-def test_options_may_follow_the_settings(tmp_path: Path) -> None:
-    told = study(tmp_path, "+method=finetune,joint", "-m", "seed=0,1", "plan=true", *FAST)
-    assert told.returncode == 0, told.stderr
-    assert len(told.stdout.splitlines()) == 4
+def test_options_may_follow_the_settings(program: Program) -> None:
+    code, told, errors = program("+method=finetune,joint", "-m", "seed=0,1", "plan=true")
+    assert code == 0, errors
+    assert len(told.splitlines()) == 4
 
 
+@pytest.mark.usefixtures("store")
 def test_the_script_finds_modules_of_ones_own_in_the_current_folder(tmp_path: Path) -> None:
     """In the process that checks the jobs, and in joblib's workers that run them."""
     (tmp_path / "own_network.py").write_text(
@@ -111,44 +113,28 @@ def test_the_script_finds_modules_of_ones_own_in_the_current_folder(tmp_path: Pa
     assert Result.read(result.parent).status == "FINISHED"
 
 
-def test_a_sweep_goes_on_after_a_crash_ends_with_1_and_reruns_only_that(tmp_path: Path) -> None:
-    (tmp_path / "mine" / "method").mkdir(parents=True)
-    (tmp_path / "mine" / "method" / "crash.yaml").write_text("_target_: tests.crashing.Crashing\nmax_seconds: null\n")
-    line = ["-m", "--config-dir", "mine", "+method=crash,finetune", "method.max_seconds=100", *FAST]
-    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
-    told = study(tmp_path, *line, **path)
-    assert told.returncode == 1, told.stderr
-    assert "1 crashed, 1 repaired" in told.stdout
-    results = [Result.read(file.parent) for file in sorted((tmp_path / "multirun").rglob("result.json"))]
-    assert [result.status for result in results] == ["FAILED", "FINISHED"]
-    (trace,) = (tmp_path / "multirun").rglob("traceback.txt")
-    assert "the approach is broken" in trace.read_text()
-    again = study(tmp_path, *line, **path)
-    assert again.returncode == 1
-    assert "finetune digits s0: finished already" in again.stdout and "1 crashed, 1 finished before" in again.stdout
-
-
-def test_plan_lists_the_jobs_and_writes_nothing(tmp_path: Path) -> None:
-    told = study(tmp_path, "-m", "+method=finetune,reassure", "architecture.widths=[]", "plan=true", *FAST)
-    assert told.returncode == 0, told.stderr
-    finetune, reassure = told.stdout.strip().splitlines()
+def test_plan_lists_the_jobs_and_writes_nothing(program: Program, tmp_path: Path) -> None:
+    code, told, errors = program("-m", "+method=finetune,reassure", "architecture.widths=[]", "plan=true")
+    assert code == 0, errors
+    finetune, reassure = told.strip().splitlines()
     assert finetune.endswith("finetune digits s0  to do")
     assert "reassure digits s0  unadaptable: " in reassure
-    assert not any(tmp_path.iterdir())
+    assert os.listdir(tmp_path) == ["mlruns"]
 
 
-def test_a_search_goes_by_the_results_and_says_what_was_best(tmp_path: Path) -> None:
+def test_a_search_goes_by_the_results_and_says_what_was_best(program: Program, tmp_path: Path) -> None:
     """Its second job is finished already, and counts by the result of the first."""
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper.optuna_sweeper")
     search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "method.epochs=choice(2)"]
-    told = study(tmp_path, "-m", "+method=finetune", "objective=after/accuracy", *search, *FAST)
-    assert told.returncode == 0, told.stderr
+    code, told, errors = program("-m", "+method=finetune", "objective=after/accuracy", *search)
+    assert code == 0, errors
     (result,) = (tmp_path / "multirun").rglob("result.json")
     accuracy = Result.read(result.parent).metrics["after/accuracy"]
-    assert "1 repaired, 1 finished before" in told.stdout
-    assert f"Best: method.epochs=2 (after/accuracy={accuracy:.4g})" in told.stdout
+    assert "1 repaired, 1 finished before" in told
+    assert f"Best: method.epochs=2 (after/accuracy={accuracy:.4g})" in told
 
 
+@pytest.mark.usefixtures("store")
 def test_ctrl_c_ends_a_multirun_at_once(tmp_path: Path) -> None:
     line = ["-m", "+method=finetune", "seed=0,1", "method.epochs=10000", "metric=fast", "trainer.threads=1"]
     process = subprocess.Popen(

@@ -16,7 +16,6 @@ from study.errors import UsageError
 from study.tracking.target import Target
 from tests.commands import FAST, prepared, run_job
 from tests.data.files import idx, write_mnist, write_photos
-from tests.test_main import study
 
 SECONDS = 60
 """After which a row hangs."""
@@ -208,14 +207,14 @@ def test_a_mistake_gets_one_sentence_and_writes_nothing(
     assert contents(tmp_path) == before
 
 
-def test_a_refusal_of_data_leaves_no_run_folder(tmp_path: Path) -> None:
+def test_a_refusal_of_data_leaves_no_run_folder(program: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     """Of a file that is only read once Hydra has made the folder."""
     write_photos(Path("photos"), {"a": 15, "b": 15}, side=8)
     Path("photos/a/x.png").write_text("no image")
     before = contents(tmp_path)
-    told = study(tmp_path, *PHOTOS.split(), "dataset.size=8", *FAST)
-    assert told.returncode == 2
-    assert "x.png cannot be read as an image" in told.stderr and len(told.stderr.splitlines()) == 1
+    code, _, errors = program(*PHOTOS.split(), "dataset.size=8")
+    assert code == 2
+    assert "x.png cannot be read as an image" in errors and len(errors.splitlines()) == 1
     assert contents(tmp_path) == before
 
 

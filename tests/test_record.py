@@ -10,10 +10,12 @@ from study.tracking.unfinished import not_run, running
 from study.tracking.writer import Writer
 from tests.tracking.results import written
 
+pytestmark = pytest.mark.usefixtures("tables_copied")
+
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory):
-    """A store that tests share, since making it takes seconds, each with an experiment of its own."""
+    """A store that tests share, each with an experiment of its own."""
     return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
 
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.commands import FAST
 from tests.processes import is_alive, within
 from tests.sleeping import SIGN
@@ -14,6 +16,7 @@ from tests.sleeping import SIGN
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.usefixtures("store")
 def test_no_worker_computes_on_when_a_parallel_multirun_is_killed(tmp_path: Path) -> None:
     (tmp_path / "mine" / "method").mkdir(parents=True)
     (tmp_path / "mine" / "method" / "sleep.yaml").write_text("_target_: tests.sleeping.Sleeping\nmax_seconds: null\n")

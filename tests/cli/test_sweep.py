@@ -24,6 +24,7 @@ from study.tracking.store import Store
 from tests.commands import FAST
 
 Study = Callable[..., tuple[int, str]]
+FINETUNE = ("+method=finetune", "method.epochs=2")
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def study_(program: Callable[..., tuple[int, str, str]], tmp_path: Path) -> Stud
 
 
 def test_each_job_says_where_it_stands_and_the_end_what_became_of_them(study_: Study, tmp_path: Path) -> None:
-    code, told = study_("-m", "+method=finetune", "seed=0,1,2")
+    code, told = study_("-m", *FINETUNE, "seed=0,1,2")
     assert code == 0
     lines = told.splitlines()
     assert re.fullmatch(r"3 jobs, in multirun/\S+", lines[0])
@@ -47,22 +48,30 @@ def test_each_job_says_where_it_stands_and_the_end_what_became_of_them(study_: S
     assert re.fullmatch(r"3 jobs in \d+ s: 3 repaired\.", lines[-2])
     assert lines[-1] == "Compare: python -m study.report"
     assert "HYDRA" not in told and "Launching" not in told
-    code, told = study_("-m", "+method=finetune", "seed=0,1")
+    code, told = study_("-m", *FINETUNE, "seed=0,1")
     assert re.fullmatch(r"2 jobs in \d+ s: 2 finished before\.", told.splitlines()[-2])
     assert "job 2 of 2: finetune digits s1" in told  # what was skipped is no measure of time
 
 
-def test_a_crash_is_named_at_the_end(study_: Study) -> None:
-    code, told = study_("-m", "--config-dir", "mine", "+method=crash,finetune", "method.max_seconds=100")
+def test_a_sweep_goes_on_after_a_crash_ends_with_1_names_it_and_reruns_only_that(study_: Study, tmp_path: Path) -> None:
+    line = "-m", "--config-dir", "mine", "+method=crash,finetune", "method.max_seconds=100"
+    code, told = study_(*line)
     assert code == 1
     assert re.search(r"2 jobs in \d+ s: 1 crashed, 1 repaired\.\ncrash digits s0 crashed: ArithmeticError: ", told)
     assert "The same command goes on from here" in told
+    results = [Result.read(file.parent) for file in sorted((tmp_path / "multirun").rglob("result.json"))]
+    assert [result.status for result in results] == ["FAILED", "FINISHED"]
+    (trace,) = (tmp_path / "multirun").rglob("traceback.txt")
+    assert "the approach is broken" in trace.read_text()
+    code, told = study_(*line)
+    assert code == 1
+    assert "finetune digits s0: finished already" in told and "1 crashed, 1 finished before" in told
 
 
 def test_what_the_store_does_not_take_is_counted_and_recorded_by_the_same_command(
     study_: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = "-m", "+method=finetune", "seed=0,1"
+    line = "-m", *FINETUNE, "seed=0,1"
     measure, measured = study.job.measure, []
     monkeypatch.setattr(study.job, "measure", lambda *arguments: measured.append(1) or measure(*arguments))
     with monkeypatch.context() as patch:
@@ -83,9 +92,9 @@ def test_a_single_job_that_the_store_does_not_take_ends_with_1(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "create_run", refused)
-        assert study_("+method=finetune")[0] == 1
+        assert study_(*FINETUNE)[0] == 1
     assert len(list((tmp_path / "multirun").rglob("result.json"))) == 1
-    assert study_("+method=finetune")[0] == 0
+    assert study_(*FINETUNE)[0] == 0
     assert len(Store().recorded()) == 1
 
 
@@ -121,7 +130,7 @@ def test_a_multirun_that_is_cut_off_is_summed_up(study_: Study, monkeypatch: pyt
         return run(*arguments)
 
     monkeypatch.setattr(study.job, "run", interrupted)
-    code, told = study_("-m", "+method=finetune", "seed=0,1,2,3")
+    code, told = study_("-m", *FINETUNE, "seed=0,1,2,3")
     assert code == 130
     assert re.fullmatch(r"4 jobs in \d+ s: 1 repaired, 1 unfinished, 2 not run\.", told.splitlines()[-1])
     assert Sweep.running is None
@@ -188,7 +197,7 @@ def test_who_waits_for_jobs_elsewhere_sees_how_many_have_ended(tmp_path: Path, m
 
 
 def test_a_single_job_has_no_place(study_: Study) -> None:
-    code, told = study_("+method=finetune")
+    code, told = study_(*FINETUNE)
     assert code == 0
     assert not [line for line in told.splitlines() if line.startswith(("job", "1 job", "Compare"))]
 

@@ -69,8 +69,9 @@ WRONG = (
 
 
 @pytest.fixture(autouse=True)
-def nothing_composed() -> None:
-    Loader.forget()
+def nothing_composed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Loader, "composed", {})
+    monkeypatch.setattr(Loader, "repositories", {})
 
 
 def loaders() -> tuple[ConfigLoaderImpl, ConfigLoaderImpl]:

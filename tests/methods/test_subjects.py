@@ -26,10 +26,12 @@ UNADAPTABLE = {
 }
 """The networks that an approach cannot be applied to, and a word of the reason."""
 SMALLER = {
-    "genmunn": ("method.population=6", "method.max_rounds=12"),
-    "irepair": ("method.max_iters=10", "method.lr=1e-3"),
-    "nnrepair": ("method.time_limit=1",),
-    "reassure": ("method.points=2",),
+    "genmunn": ("method.population=4", "method.max_rounds=8", "method.max_fit=60"),
+    "inner": ("method.epochs=2", "method.probe_inputs=200", "method.route_inputs=20", "method.route_iters=10"),
+    "irepair": ("method.max_iters=10", "method.lr=1e-3", "method.max_fail=20", "method.per_class=2"),
+    "nnrepair": ("method.time_limit=1", "method.n_fail=3", "method.n_pass=10"),
+    "reassure": ("method.points=1",),
+    "three_m_dnn": ("method.max_evaluations=20",),
     "aprnn": ("method.points=8", "method.protect=8"),
     "prdnn": ("method.points=20", "method.protect=8"),
 }
@@ -96,13 +98,13 @@ def with_a_dead_layer() -> Problem:
 
 
 EDGES = {
-    "one failing input": lambda: dataclasses.replace(digits_problem(), failing=digits_problem().failing[:1]),
     "all inputs failing": with_all_failing,
     "a class that never fails": lambda: without(digits_problem(), 8),
     "two classes in the repair set": with_two_classes,
     "a dead layer": with_a_dead_layer,
     "no history": lambda: dataclasses.replace(digits_problem(), history=None),
 }
+"""Beside those of test_contract.py, which has one failing input and failing inputs of one class."""
 
 
 @every_row

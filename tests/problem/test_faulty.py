@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
+import multiprocessing
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Literal
 
@@ -31,23 +31,7 @@ from study.storage.space import full_disk
 from tests.damages import DAMAGES
 from tests.deaths import die, killed
 from tests.problems import HARDWARE, build, digits_splits
-
-ROOT = Path(__file__).parents[2]
-PROGRAM = """
-import logging, os, signal, sys
-from pathlib import Path
-from typing import Literal
-import torch
-from study.storage.models import weights_hash
-from study.problem import faulty
-from tests.problem.test_faulty import trained
-torch.set_num_threads(1)
-logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-if len(sys.argv) > 2:
-    epochs = iter(range(1, 10))
-    faulty.accuracy = lambda *_: 0.5 if next(epochs) < 3 else os.kill(os.getpid(), signal.SIGKILL)
-print("weights", weights_hash(trained(Path(sys.argv[1])).model), flush=True)
-"""
+from tests.processes import within
 
 
 def trained(folder: Path, epochs: int = 4, augmentation: Literal["none", "crop"] = "crop", seed: int = 3) -> Faulty:
@@ -58,9 +42,12 @@ def trained(folder: Path, epochs: int = 4, augmentation: Literal["none", "crop"]
     return FaultySource(make, recipe, seed, HARDWARE).load(folder, splits["train"], splits["validation"])
 
 
-def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PROGRAM, str(folder), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+def trained_in_a_process(folder: Path, told: Path, go: Event) -> None:
+    """What another process does with the cache when it may; it writes what is logged, and the weights, to `told`."""
+    go.wait(60)
+    with told.open("w", buffering=1) as file:
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=file, force=True)
+        print("weights", weights_hash(trained(folder).model), file=file)
 
 
 def history_of(result: Faulty) -> nn.Module:
@@ -135,24 +122,32 @@ def test_batch_norm_is_trained(tmp_path: Path) -> None:
 
 
 def test_of_two_processes_one_trains_and_the_other_waits(tmp_path: Path) -> None:
-    folder = tmp_path / "key"
+    """Forks of this one, which has imported what takes seconds; they begin while the cache is locked."""
+    folder, told = tmp_path / "key", [tmp_path / name for name in ("one", "two")]
+    fork = multiprocessing.get_context("fork")
+    go = fork.Event()
+    processes = [fork.Process(target=trained_in_a_process, args=(folder, file, go), daemon=True) for file in told]
+    for process in processes:
+        process.start()
+    waiting = "waiting for another job that trains the same faulty model\n"
     with locked(folder.with_suffix(".lock")):
-        processes = [started(folder), started(folder)]
-        told = [process.stdout.readline() for process in processes if process.stdout is not None]
-    assert told == ["waiting for another job that trains the same faulty model\n"] * 2
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert "".join(outputs).count("training the faulty model: at most 4 epochs on 800 inputs") == 1
-    hashes = re.findall(r"weights (\w+)", "".join(outputs))
-    assert hashes == [weights_hash(trained(tmp_path / "other").model)] * 2
+        go.set()
+        assert within(60, lambda: all(file.exists() and file.read_text() == waiting for file in told))
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    output = "".join(file.read_text() for file in told)
+    assert output.count("training the faulty model: at most 4 epochs on 800 inputs") == 1
+    assert re.findall(r"weights (\w+)", output) == [weights_hash(trained(tmp_path / "other").model)] * 2
 
 
-def test_after_a_kill_in_the_middle_the_next_process_starts_anew(tmp_path: Path) -> None:
-    folder = tmp_path / "key"
-    process = started(folder, "killed")
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == -signal.SIGKILL
-    assert "training the faulty model" in output and "weights" not in output
+def test_after_a_kill_in_the_middle_the_next_process_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, epochs = tmp_path / "key", iter(range(1, 10))
+    with monkeypatch.context() as patches:
+        patches.setattr(faulty, "accuracy", lambda *_: 0.5 if next(epochs) < 3 else die())
+        killed(lambda: trained(folder))
     assert not folder.exists()
     assert weights_hash(trained(folder).model) == weights_hash(trained(tmp_path / "other").model)
     assert sorted(os.listdir(tmp_path)) == ["key", "key.lock", "other", "other.lock"]

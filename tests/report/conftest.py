@@ -13,8 +13,8 @@ REASON = "needs BatchNorm: LeNet5 has none"
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = Store(tmp_path_factory.mktemp("home"))
+def store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Store:
+    store = Store(tmp_path_factory.mktemp("home"), empty_store)
     store.add("finetune", 0, measured(0.930, 0.50, 0.020, 0.84, 90.0))
     store.add("finetune", 1, measured(0.950, 0.60, 0.010, 0.82, 110.0))
     store.add("apricot", 0, measured(0.940, 0.55, 0.015, 0.20, 300.0), gradient_masking="true")

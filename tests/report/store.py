@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,12 +32,12 @@ NOT_APPLICABLE = {"aaod": "the data set has no sensitive groups"}
 
 
 class Store:
-    """A fresh store under `home`, with an experiment called study."""
+    """A fresh store under `home`, a copy of an empty one, with an experiment called study."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, empty: Path) -> None:
         self.home = home
         (home / "mlruns").mkdir(parents=True)
-        self.uri = f"sqlite:///{home / 'mlruns' / 'mlflow.db'}"
+        self.uri = f"sqlite:///{shutil.copy(empty, home / 'mlruns' / 'mlflow.db')}"
         self.client = MlflowClient(self.uri)
         self.experiment = self.client.create_experiment("study")
         self.clock = 1_000

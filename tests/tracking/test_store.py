@@ -10,6 +10,7 @@ import pytest
 
 from study.errors import NotRecorded, UsageError
 from study.metrics.description import Description
+from study.tracking import making
 from study.tracking.recorded import repaired_of
 from study.tracking.result import Result
 from study.tracking.run import rounded, stated
@@ -18,6 +19,8 @@ from study.tracking.store import Store, import_mlflow
 from study.tracking.summary import sentence
 from study.tracking.writer import Writer
 from tests.tracking.results import PROPERTIES, written
+
+make_tables = making.make_tables
 
 
 @pytest.fixture
@@ -344,7 +347,8 @@ def write_many(folder, process, jobs):
 
 
 @pytest.mark.parametrize(("processes", "jobs"), [(4, 3), pytest.param(8, 40, marks=pytest.mark.slow)])
-def test_processes_that_share_a_fresh_store_lose_nothing(tmp_path, processes, jobs):
+def test_processes_that_share_a_fresh_store_lose_nothing(tmp_path, processes, jobs, monkeypatch):
+    monkeypatch.setattr(making, "make_tables", make_tables)  # MLflow's own, which must not be run twice at once
     import_mlflow()  # here, so that the processes need not: they are to meet in the store
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 

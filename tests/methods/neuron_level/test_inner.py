@@ -30,7 +30,14 @@ from tests.fitting import driven, finished, fitted
 from tests.networks import Plain, TinyNet
 from tests.problems import build, digits_problem, digits_splits, problem_of, same
 
-QUICK: dict[str, Any] = {"probe_inputs": 300, "probe_epochs": 15, "epochs": 3, "lr": 0.02, "guard": False}
+QUICK: dict[str, Any] = {
+    "probe_inputs": 300,
+    "probe_epochs": 15,
+    "epochs": 3,
+    "lr": 0.02,
+    "guard": False,
+    "route_inputs": 10,
+}
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "batch_norm"])
@@ -173,7 +180,7 @@ def test_it_repairs_by_its_probes() -> None:
     """With probes that learnt the labels failing inputs are fixed; ones that learnt nothing spoil the network."""
     problem = digits_problem(batch_norm=True)
     failing = problem.repair_set.subset(problem.failing)
-    settings = {"clean_passes": 0, "epochs": 10, "select": "last"}
+    settings = {"clean_passes": 0, "epochs": 10, "select": "last", "route_inputs": 100}
     fixed = right(driven(inner(**settings), problem)[0].model, failing).sum()
     blind = right(driven(inner(**settings, probe_epochs=0), problem)[0].model, failing).sum()
     assert fixed >= len(failing) // 3 > blind
@@ -200,7 +207,7 @@ def test_a_network_with_convolutions_and_every_option() -> None:
     problem = problem_of(build(TinyNet), digits_splits())  # not trained: most inputs fail
     options: list[dict[str, Any]] = [{}, {"bn": "train"}, {"mask_bias": True}, {"alpha": 1.0}, {"n_layers": 2}]
     for settings in options:
-        result = finished(inner(route_inputs=10, **settings), problem)
+        result = finished(inner(**settings), problem)
         assert result.outcome == "repaired", result.reason
     assert set(result.pictures) == {"votes", "localised_weights", "score"}
 
