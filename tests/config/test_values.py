@@ -23,6 +23,7 @@ REFUSED = {
     "+trainer.thread=2": "trainer.thread: there is no such setting; did you mean threads?",
     "faulty.lr=fast": "faulty.lr=fast: should be a number or auto",
     "faulty.checkpoint=none.pt": "faulty.checkpoint=none.pt: there is no such file",
+    "faulty.checkpoint=..": "faulty.checkpoint=..: is a folder; name the file in it",
     "tracking.uri=ftp://host": "tracking.uri=ftp://host: use auto",
     "tracking.experiment=": "tracking.experiment=: should be text of 1 or more characters",
     "+method=arachne method.population=auto": "method.population=auto: should be a whole number",

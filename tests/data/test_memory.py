@@ -149,5 +149,19 @@ def test_unusable_items_are_refused_in_a_sentence(
     assert "\n" not in str(refusal.value)
 
 
+def test_splits_that_are_not_to_be_drawn_are_empty() -> None:
+    module = InMemory({"test": Items(numbers(40, 5), LABELS), "repair": Items(numbers(9, 5), LABELS[:9])}, drawn=False)
+    module.load(0)
+    assert {name: len(split) for name, split in module.splits.items()} == {
+        "train": 0,
+        "validation": 0,
+        "repair": 9,
+        "test": 40,
+    }
+    assert torch.equal(module.splits["test"].tensors().inputs, numbers(40, 5))
+    with pytest.raises(UsageError, match="there are no test items, only train; test is a must"):
+        InMemory({"train": Items(numbers(40, 5), LABELS)}, drawn=False)
+
+
 def test_images_may_have_other_bounds() -> None:
     assert loaded(numbers(40, 8, 8) * 4 - 2, bounds=(-2.0, 2.0), epsilon=0.1).threat.bounds == (-2.0, 2.0)  # type: ignore[union-attr]

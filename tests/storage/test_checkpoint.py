@@ -26,6 +26,30 @@ def test_checkpoints_of_every_plain_kind(tmp_path: Path) -> None:
         assert all(torch.equal(loaded[name], state[name]) for name in state)
 
 
+@pytest.mark.parametrize("key", ["model", "model_state_dict", "net"])
+def test_the_one_state_dict_of_a_training_loop_is_taken(tmp_path: Path, key: str) -> None:
+    net = nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(net.parameters())
+    net(torch.rand(1, 3)).sum().backward()
+    optimizer.step()
+    torch.save({"epoch": 3, key: net.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "a.pt")
+    loaded = load_checkpoint(tmp_path / "a.pt")
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in net.state_dict().items())
+    assert loaded.keys() == net.state_dict().keys()
+
+
+def test_of_several_state_dicts_none_is_guessed(tmp_path: Path) -> None:
+    state = nn.Linear(3, 2).state_dict()
+    torch.save({"model": state, "ema": state}, tmp_path / "a.pt")
+    with pytest.raises(UsageError, match=r"several state dicts \(model, ema\); .*checkpoint\['model'\]"):
+        load_checkpoint(tmp_path / "a.pt")
+    torch.save({"epoch": 3, "optimizer": {"lr": 0.1}}, tmp_path / "b.pt")
+    with pytest.raises(UsageError, match="holds no state dict .*; its keys are epoch, optimizer"):
+        load_checkpoint(tmp_path / "b.pt")
+    torch.save({"state_dict": state, "ema": {"weight": torch.zeros(2, 3)}}, tmp_path / "c.pt")
+    assert load_checkpoint(tmp_path / "c.pt").keys() == state.keys()
+
+
 class Bomb:
     """Leaves a trace if it is unpickled."""
 
@@ -55,7 +79,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path: Path, by_
 def test_checkpoints_that_hold_nothing_usable_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"faulty.checkpoint=.*none.pt: there is no such file"):
         load_checkpoint(tmp_path / "none.pt")
-    with pytest.raises(UsageError, match="there is no such file"):
+    with pytest.raises(UsageError, match=f"faulty.checkpoint={tmp_path}: is a folder; name the file in it"):
         load_checkpoint(tmp_path)
     save_file({"weight": torch.rand(100)}, tmp_path / "cut.safetensors")
     whole = (tmp_path / "cut.safetensors").read_bytes()

@@ -40,7 +40,12 @@ def suite(name: str | Suite) -> Suite:
     return name if isinstance(name, Suite) else _made("metric", name, Suite, {})
 
 
-def _made(group: str, name: str, kind: type[Made], settings: dict[str, Any]) -> Made:
+def _made(group: str, name: Any, kind: type[Made], settings: dict[str, Any]) -> Made:
+    if isinstance(name, type) and issubclass(name, kind):
+        raise UsageError(f"{group}={name.__name__}: is a class; give an object of it, {name.__name__}(...)")
+    if not isinstance(name, str):
+        given = name.__name__ if isinstance(name, type) else name
+        raise UsageError(f"{group}={given}: should be the name of a {group}, or an object of class {kind.__name__}")
     found = option(group, name)
     if found is None:
         raise UsageError(f"{group}={name}: there is no such {group}; {nearest(name, options(group))}")

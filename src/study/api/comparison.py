@@ -14,9 +14,11 @@ from torch import Tensor
 from study.data.module import DataModule
 from study.metrics.description import Description
 from study.metrics.measured import Measured
+from study.metrics.robustness import NO_RADIUS
 from study.tracking.pictures import pictures_of
 
 FORMATS = {"rate": "{:.2%}", "seconds": "{:.2f} s", "MiB": "{:.0f} MiB", "count": "{:,.0f}"}
+NO_ROBUSTNESS = "robustness is not measured: the data states no radius of attacks (study.Data(epsilon=...) does)"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -27,7 +29,7 @@ class Comparison:
     `low/NAME` and `high/NAME` of the 95 % interval of `after/NAME`; pictures: confusion matrices, the failing pairs of
     classes, and of images those that were fixed and newly broken, by name; not_applicable: why a metric has no value,
     by NAME; before, after: logits [N, C] on the test split. Printed, and shown in a notebook, as a table of the main
-    metrics.
+    metrics, with a line on robustness where it was asked for and is not there.
     """
 
     metrics: Mapping[str, float]
@@ -51,15 +53,21 @@ class Comparison:
                 rows.append((text.label, _written(before, written), _written(after, written)))
         return rows
 
+    @property
+    def lack(self) -> str:
+        """Why the table holds no robustness though it was asked for; empty otherwise."""
+        return NO_ROBUSTNESS if NO_RADIUS in self.not_applicable.values() else ""
+
     def __repr__(self) -> str:
         rows = [("", "before", "after"), *self.rows()]
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        return "\n".join(f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in rows)
+        lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in rows]
+        return "\n".join([*lines, self.lack] if self.lack else lines)
 
     def _repr_html_(self) -> str:
         cells = [("", "before", "after"), *self.rows()]
         lines = ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in cells]
-        return f"<table>{''.join(lines)}</table>"
+        return f"<table>{''.join(lines)}</table>" + (f"<p>{html.escape(self.lack)}</p>" if self.lack else "")
 
 
 def _written(value: float | None, written: Callable[[float], str]) -> str:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from study.api.arguments import checked, checked_settings
 from study.api.items import class_names_of, items_of, named_parts, normalisation_of
+from study.config.complaints import shown
 from study.data.contents import Items
 from study.data.image_folder import ImageFolder
 from study.data.memory import InMemory
 from study.data.module import SPLITS, DataModule, Kind
 from study.errors import UsageError
+from study.problem.recipe import Recipe
+
+Radius = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Bounds = tuple[Finite, Finite]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +31,8 @@ class Data:
     """Data with what a bare data set does not say. Splits that are missing are drawn as `dataset=image_folder` does:
     validation is a tenth of train; repair or test alone is halved into both; without either each is a tenth of train.
 
-    train, validation, repair, test: each anything that `study.repair` takes as data; train is a must.
+    train, validation, repair, test: each anything that `study.repair` takes as data; train is a must, though to
+    `study.evaluate`, which compares on test, test alone will do: nothing is drawn then.
     classes: names in the order of the model's outputs, None: as the data set states them, or their numbers.
     kind: None follows from the inputs: floats and bytes with three axes or more are images, two axes of floats a table,
     of integers tokens.
@@ -34,9 +43,11 @@ class Data:
     bounds: least and largest value of an input, None: [0, 1] for images, the range of the items for a table.
     recipe: how the model was trained (`optimizer`, `lr`, `batch_size`, `augmentation`, `epochs`), which approaches that
     train go by; what is left out is the usual.
+
+    Raises UsageError for a value that is wrong.
     """
 
-    train: Any
+    train: Any = None
     validation: Any = None
     repair: Any = None
     test: Any = None
@@ -48,19 +59,35 @@ class Data:
     bounds: tuple[float, float] | None = None
     recipe: Mapping[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        checked("kind", self.kind, Kind | None)
+        checked("epsilon", self.epsilon, Radius | None)
+        if self.bounds is not None and (ends := checked("bounds", self.bounds, Bounds))[0] >= ends[1]:
+            raise UsageError(f"bounds={shown(self.bounds)}: should be the least and the largest value of an input")
+        for name in ("mean", "std"):
+            if (values := getattr(self, name)) is not None:
+                checked(name, list(values) if isinstance(values, Iterable) else values, list[Finite])
+        if (self.mean is None) != (self.std is None):
+            raise UsageError("data: give both mean and std, or neither")
+        if self.recipe is not None:
+            checked_settings("recipe", self.recipe, Recipe)
+        if isinstance(self.classes, str):
+            raise UsageError(f"classes={self.classes}: should be a list of names")
+
     @property
     def parts(self) -> dict[str, Any]:
         """The splits that are given."""
         return {name: getattr(self, name) for name in SPLITS if getattr(self, name) is not None}
 
 
-def data_of(data: Any) -> DataModule:
+def data_of(data: Any, *, whole: bool = True) -> DataModule:
     """The data set of what a user brings.
 
     Args:
         data: a `Data`; a data module of this package; a path to an image folder; a tuple (inputs, labels), a torch
             Dataset, DataLoader or Hugging Face Dataset; a mapping of such things by split (a DatasetDict); a
             LightningDataModule.
+        whole: all four splits are needed; False: test alone will do, where train is missing.
 
     Raises:
         UsageError: It cannot be used.
@@ -70,16 +97,22 @@ def data_of(data: Any) -> DataModule:
     if isinstance(data, (str, Path)):
         return ImageFolder(root=str(data))
     given = data if isinstance(data, Data) else Data(**_known(named_parts(data)))
-    scale = _scale(given)
+    drawn = whole or "train" in given.parts
+    if (must := "train" if drawn else "test") not in given.parts:
+        only = f", only {', '.join(given.parts)}" if given.parts else ""
+        raise UsageError(f"data: there are no {must} items{only}; {must} is a must")
+    first = next(iter(given.parts.values()))
+    scale = _scale(given, first)
     parts = {name: items_of(part, name) for name, part in given.parts.items()}
     return InMemory(
         {name: _natural(items, scale) for name, items in parts.items()},
         kind=given.kind,
-        class_names=class_names_of(given.train) if given.classes is None else given.classes,
+        class_names=class_names_of(first) if given.classes is None else given.classes,
         mean=None if scale is None else scale[0],
         std=None if scale is None else scale[1],
         epsilon=given.epsilon,
         bounds=given.bounds,
+        drawn=drawn,
         recipe=given.recipe,
     )
 
@@ -102,17 +135,14 @@ def _known(parts: Mapping[str, Any]) -> dict[str, Any]:
     """Splits by name, those of other names refused."""
     if odd := [name for name in parts if name not in SPLITS]:
         raise UsageError(f"data: there is no split {odd[0]}; the splits are {', '.join(SPLITS)}")
-    if "train" not in parts:
-        raise UsageError(f"data: there are no train items, only {', '.join(parts)}; train is a must")
     return dict(parts)
 
 
-def _scale(data: Data) -> tuple[list[float], list[float]] | None:
+def _scale(data: Data, part: Any) -> tuple[list[float], list[float]] | None:
+    """Mean and deviation, as they are given or as the transform of a part of the data says."""
     if data.mean is not None and data.std is not None:
         return list(data.mean), list(data.std)
-    if data.mean is not None or data.std is not None:
-        raise UsageError("data: give both mean and std, or neither")
-    return normalisation_of(data.train)
+    return normalisation_of(part)
 
 
 def _natural(items: Items, scale: tuple[list[float], list[float]] | None) -> Items:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import warnings
@@ -12,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from study.api.arguments import check_network
 from study.api.loading import folder_of, load
 from study.data.example import example_inputs
 from study.errors import UsageError
@@ -35,19 +37,25 @@ def export(
         The file.
 
     Raises:
-        UsageError: The format is another one, a package is missing, or the model cannot be traced.
+        UsageError: The format is another one, a package is missing, or the model does not take the example or cannot be
+            traced.
     """
     target = Path(file)
     if target.suffix not in (".onnx", ".pt2"):
         raise UsageError(f"{file}: the name of the file ends with .onnx or .pt2")
     if target.suffix == ".onnx" and not (find_spec("onnx") and find_spec("onnxscript")):
         raise UsageError(f"{file}: ONNX takes two packages more: pip install 'repair-study[onnx]'")
-    if not isinstance(model, nn.Module):
+    if isinstance(model, (str, Path)):
         example = _example_of(model) if example is None else example
-        model = load(model, trust)
-    if example is None:
+        network = load(model, trust)
+    else:
+        check_network(model)
+        network = copy.deepcopy(model)  # the given one keeps its mode and its device
+    if not isinstance(example, Tensor):
         raise UsageError("export: give a batch of inputs to trace the network with: export(model, file, inputs)")
-    program = _traced(model.eval().cpu(), example.cpu())
+    network, example = network.eval().cpu(), example.cpu()
+    _check_takes(network, example)
+    program = _traced(network, example)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix == ".pt2":
         torch.export.save(program, target)
@@ -60,6 +68,17 @@ def _example_of(source: str | Path) -> Tensor:
     """Two inputs of the kind that a stored model takes."""
     told = json.loads((folder_of(source) / INPUTS).read_text())
     return example_inputs(told["kind"], told["shape"], tuple(told["bounds"]), 2)
+
+
+def _check_takes(model: nn.Module, example: Tensor) -> None:
+    """Raise UsageError where the model does not take the example: before torch, which tells it in many lines."""
+    try:
+        with torch.no_grad():
+            model(example)
+    except Exception as error:  # a user's network may raise anything
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        shape = "x".join(map(str, example.shape))
+        raise UsageError(f"export: {type(model).__name__} cannot take inputs of shape {shape}: {first}") from error
 
 
 def _traced(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:

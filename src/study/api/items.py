@@ -6,12 +6,11 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from study.api.values import NAMING, column_of, number_of, tensor_of
 from study.data.contents import Items
 from study.errors import UsageError
 from study.runtime.progress import Progress
@@ -20,14 +19,17 @@ INPUT_COLUMNS = ("image", "img", "pixel_values", "input_ids", "inputs", "input",
 LABEL_COLUMNS = ("label", "labels", "fine_label", "target", "y", "class")
 GROUP_COLUMNS = ("group", "groups")
 """Names by which the columns of a Hugging Face data set are known, in this order."""
+NUMBERS = ("labels", "groups")
+"""What stands beside the input in an item."""
 
 
 def items_of(data: Any, name: str) -> Items:
     """The items of one split, in memory.
 
     Args:
-        data: a tuple (inputs, labels) or (inputs, labels, groups) of tensors or arrays; a map-style or iterable
-            torch Dataset, or a DataLoader, whose items are such tuples; a Hugging Face Dataset.
+        data: a tuple (inputs, labels) or (inputs, labels, groups) of tensors or arrays, labels and groups also as
+            lists; a map-style or iterable torch Dataset, or a DataLoader, whose items are such tuples; a Hugging Face
+            Dataset.
         name: of the split, for a refusal.
 
     Raises:
@@ -35,8 +37,8 @@ def items_of(data: Any, name: str) -> Items:
     """
     if isinstance(data, Items):
         return data
-    if isinstance(data, (tuple, list)) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
-        return Items(*(torch.as_tensor(part) for part in data))
+    if columns := _columns(data):
+        return Items(*(column_of(values, f"data[{name!r}]: {what}", remedy) for what, values, remedy in columns))
     if isinstance(data, DataLoader):
         return _gathered(_of_loader(data, name), _length(data.dataset), name)
     if hasattr(data, "features") and hasattr(data, "column_names"):
@@ -77,32 +79,46 @@ def class_names_of(data: Any) -> list[str] | None:
     return class_names_of(data.dataset) if hasattr(data, "dataset") else None
 
 
+def _columns(data: Any) -> list[tuple[str, Any, str]] | None:
+    """Inputs, labels and perhaps groups where they are given as such, None where `data` is something else.
+
+    Each with what it is called, and what to do where it holds no numbers.
+    """
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3) or not hasattr(data[0], "shape"):
+        return None
+    if not all(hasattr(part, "shape") or isinstance(part, (list, tuple)) for part in data):
+        return None
+    remedies = ("; they are tensors or arrays", NAMING, NAMING)
+    return list(zip(("inputs", *NUMBERS), data, remedies, strict=False))
+
+
 def _gathered(items: Iterable[Any], count: int | None, name: str) -> Items:
     """Stack items one by one."""
     inputs: list[Tensor] = []
-    others: list[tuple[int, ...]] = []
+    others: list[tuple[float, ...]] = []
+    where = f"data[{name!r}]"
     with Progress(f"read the {name} items", count) as progress:
         for item in items:
             if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
-                raise UsageError(f"data[{name!r}]: its items are no (input, label) or (input, label, group) tuples")
-            inputs.append(_tensor(item[0]))
-            others.append(tuple(int(value) for value in item[1:]))
+                raise UsageError(f"{where}: its items are no (input, label) or (input, label, group) tuples")
+            inputs.append(tensor_of(item[0], where))
+            named = zip(NUMBERS, item[1:], strict=False)
+            others.append(tuple(number_of(value, f"{where}: {what}") for what, value in named))
             progress.advance()
     if not inputs:
-        raise UsageError(f"data[{name!r}] holds no item")
-    shapes = {tuple(one.shape) for one in inputs}
-    if len(shapes) > 1:
-        sizes = " and ".join("x".join(map(str, shape)) for shape in sorted(shapes)[:3])
-        raise UsageError(f"data[{name!r}]: inputs of several shapes ({sizes}): resize them to one in its transform")
+        raise UsageError(f"{where} holds no item")
+    _check_shapes({tuple(one.shape) for one in inputs}, where)
     return Items(torch.stack(inputs), *(torch.tensor(column) for column in zip(*others, strict=True)))
 
 
-def _tensor(value: Any) -> Tensor:
-    """An input as a tensor; a picture as uint8 [C, H, W]."""
-    if isinstance(value, Image.Image):
-        pixels = np.asarray(value if value.mode in ("L", "RGB") else value.convert("RGB"))
-        return torch.as_tensor(pixels.copy()).permute(2, 0, 1) if pixels.ndim == 3 else torch.tensor(pixels)[None]
-    return torch.as_tensor(value)
+def _check_shapes(shapes: set[tuple[int, ...]], where: str) -> None:
+    """Raise UsageError where inputs are of several shapes."""
+    if len(shapes) < 2:
+        return
+    sizes = " and ".join("x".join(map(str, shape)) for shape in sorted(shapes)[:3])
+    only_channels = all(len(shape) == 3 for shape in shapes) and len({shape[1:] for shape in shapes}) == 1
+    remedy = 'convert every picture to RGB (image.convert("RGB"))' if only_channels else "resize them to one"
+    raise UsageError(f"{where}: inputs of several shapes ({sizes}): {remedy} in its transform")
 
 
 def _of_loader(loader: DataLoader[Any], name: str) -> Iterator[tuple[Any, ...]]:
@@ -144,7 +160,9 @@ def _warn_of_chance(data: Any, name: str) -> None:
     if not len(data):
         return
     first, second = (data[0] for _ in range(2))
-    if isinstance(first, (tuple, list)) and not torch.equal(_tensor(first[0]), _tensor(second[0])):
+    if not isinstance(first, (tuple, list)):
+        return
+    if not torch.equal(*(tensor_of(item[0], f"data[{name!r}]") for item in (first, second))):
         warnings.warn(
             f"data[{name!r}]: its items change from one access to the next (a random transform?); each is read once: "
             "give the data set without augmentation",

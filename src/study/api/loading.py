@@ -14,6 +14,8 @@ from study.storage.blueprint import outside_names
 from study.storage.models import BLUEPRINT, check_model, load_model
 
 RUN = re.compile(r"[0-9a-f]{32}")
+READ = "a job's folder, or the id of an MLflow run"
+"""What holds a repaired model."""
 NETWORKS = re.compile(r"torchvision\.models\.\w+|timm\.create_model|torch\.nn\.\w+")
 """What a stored model may call beside this package without being trusted: makers of networks, well known."""
 
@@ -48,7 +50,14 @@ def folder_of(source: str | Path) -> Path:
         from study.tracking.store import Store
 
         return folder_of(repaired_of(text, Store()))
+    if not isinstance(source, (str, Path)):
+        raise UsageError(f"load: give {READ}, not what is of type {type(source).__name__}")
     given = Path(source)
+    if given.is_file():
+        raise UsageError(
+            f"{source}: is a file, and study.load reads {READ}; weights go into a network by net.load_state_dict, and "
+            "on the command line by faulty.checkpoint"
+        )
     for folder in (given, given / "repaired", given / "artifacts" / "repaired"):
         if (folder / BLUEPRINT).is_file():
             return folder

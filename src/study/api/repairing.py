@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from study.api import approaches
+from study.api.arguments import check_network, hardware_of, seed_of
 from study.api.comparison import Comparison, comparison_fields
 from study.api.data import data_of, with_all_classes
+from study.api.doubts import warn_of_model, warn_of_probabilities
 from study.data.example import example_inputs
 from study.data.memory import InMemory
 from study.data.module import DataModule
@@ -92,13 +94,15 @@ def repair(
         method: name of an approach as on the command line (`arachne`, `full/joint`), or an `Approach`.
         seed: of all that is random.
         safeguard: `none`, or a name of conf/safeguard (`interpolation`, `soft_voting`), or a `Safeguard`.
-        metric: `fast`; `all`: robustness as well, which needs `study.Data(epsilon=...)`; `autoattack`.
+        metric: `fast`; `all`: robustness as well, which needs `study.Data(epsilon=...)`; `autoattack`; or a `Suite`.
         device: `cpu` or `gpu`.
         progress: True, False, or auto: a bar on a terminal and in a notebook.
         hyperparameters: of the approach, as in conf/method.
 
     Raises:
         UsageError: An argument cannot be used; the message says in one sentence why not.
+
+    Warns of a model whose outputs are probabilities, or that is hardly better than chance on the train split.
 
     >>> inputs = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
     >>> model = nn.Linear(5, 2)
@@ -107,11 +111,13 @@ def repair(
     >>> type(result.model).__name__, sorted(result.pictures), 0 <= result.metrics["after/repair_rate"] <= 1
     ('Linear', ['confusion', 'repaired_pairs'], True)
     """
+    check_network(model)
     approach = approaches.approach(method, **hyperparameters)
     guard, suite = approaches.safeguard(safeguard), approaches.suite(metric)
-    hardware = _hardware(device, progress)
+    hardware, seed = hardware_of(device, progress), seed_of(seed)
     with shown(progress):
         subject = _Subject.of(model, data, hardware, seed)
+        warn_of_model(subject.faulty, subject.standing)
         result, repaired = _repaired(approach, guard, subject, hardware)
         after, measured = compared(subject.standing, subject.faulty, repaired, suite, subject.data.threat, seed)
         if repaired is None:
@@ -136,13 +142,21 @@ def evaluate(
     device: str = "cpu",
     progress: Wanted = "auto",
 ) -> Comparison:
-    """Compare two models on the test split of `data`, as `repair` does; see there for the arguments."""
+    """Compare two models on the test split of `data`, as `repair` does; see there for the arguments.
+
+    A mapping or a `study.Data` with a test split alone will do: the splits that are missing are then not drawn.
+    """
+    for name, model in {"before": before, "after": after}.items():
+        check_network(model, name)
     suite = approaches.suite(metric)
-    hardware = _hardware(device, progress)
+    hardware, seed = hardware_of(device, progress), seed_of(seed)
     with shown(progress):
-        subject = _Subject.of(before, data, hardware, seed)
-        other = subject.faulty if after is before else _wrapped(after, subject.data, hardware)
+        subject = _Subject.of(before, data, hardware, seed, whole=False)
+        other = subject.faulty if after is before else subject.compared_with(after, hardware)
+        warn_of_model(subject.faulty, subject.standing)
         logits, measured = compared(subject.standing, subject.faulty, other, suite, subject.data.threat, seed)
+        if other is not subject.faulty:
+            warn_of_probabilities(logits, "the second model")
         return Comparison(**comparison_fields(subject.data, subject.standing.logits, logits, measured))
 
 
@@ -157,14 +171,24 @@ class _Subject:
     seed: int
 
     @classmethod
-    def of(cls, model: nn.Module, data: Any, hardware: Hardware, seed: int) -> _Subject:
-        module = data_of(data)
+    def of(cls, model: nn.Module, data: Any, hardware: Hardware, seed: int, *, whole: bool = True) -> _Subject:
+        """Both as a job has them; `whole` as in `data_of`."""
+        module = data_of(data, whole=whole)
         module.check()
         faulty = _wrapped(model, module, hardware)
         module = with_all_classes(module, _outputs(faulty, module, hardware))
         module.load(seed)
-        splits = {name: split.to(hardware.device) for name, split in module.splits.items()}
+        splits = {name: split.to(hardware.device) for name, split in module.splits.items() if len(split)}
         return cls(faulty, module, splits, Standing.of(faulty, splits, None, seed), seed)
+
+    def compared_with(self, model: nn.Module, hardware: Hardware) -> Classifier:
+        """A second model of the same data; raises UsageError where it does not fit."""
+        which = "the second model"
+        other = _wrapped(model, self.data, hardware)
+        outputs = _outputs(other, self.data, hardware, which)
+        if outputs != self.data.num_classes:
+            raise UsageError(f"{which} gives {outputs} outputs per input, and the first {self.data.num_classes}")
+        return other
 
     @property
     def problem(self) -> Problem:
@@ -199,10 +223,6 @@ def _repaired(
     return guarded(safeguard, problem, result)
 
 
-def _hardware(device: str, progress: Wanted) -> Hardware:
-    return Hardware(accelerator="gpu" if device in ("gpu", "cuda") else "cpu", progress=progress)
-
-
 def _wrapped(model: nn.Module, data: DataModule, hardware: Hardware) -> Classifier:
     """A copy of the model behind the normalisation that the data asks for."""
     own = copy.deepcopy(model)
@@ -210,8 +230,8 @@ def _wrapped(model: nn.Module, data: DataModule, hardware: Hardware) -> Classifi
     return wrapped.to(hardware.device).eval()
 
 
-def _outputs(model: nn.Module, data: DataModule, hardware: Hardware) -> int:
-    """Number of the model's outputs; raises UsageError where it does not take the inputs."""
+def _outputs(model: nn.Module, data: DataModule, hardware: Hardware, which: str = "the model") -> int:
+    """Number of the model's outputs; raises UsageError, on `which`, where it does not take the inputs."""
     example = example_inputs(data.kind, data.input_shape, data.bounds, 2).to(hardware.device)
     shape = "x".join(map(str, data.input_shape))
     try:
@@ -219,7 +239,7 @@ def _outputs(model: nn.Module, data: DataModule, hardware: Hardware) -> int:
             logits = model(example)
     except Exception as error:  # a user's network may raise anything
         first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UsageError(f"the model cannot take inputs of shape {shape}: {first}") from error
+        raise UsageError(f"{which} cannot take inputs of shape {shape}: {first}") from error
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 2:
-        raise UsageError("the model gives no logits [B, classes], one row for each input")
+        raise UsageError(f"{which} gives no logits [B, classes], one row for each input")
     return int(logits.shape[1])

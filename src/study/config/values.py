@@ -17,6 +17,7 @@ from study.config.trust import check_names
 from study.errors import UsageError
 from study.problem.recipe import Recipe
 from study.runtime.hardware import Hardware
+from study.storage.paths import check_file
 from study.tracking.store import Store
 
 
@@ -33,8 +34,8 @@ def check_values(job: Composed) -> None:
     check_names(values, job.hydra)
     built(values, "trainer", Hardware)
     recipe = built(values, "faulty", Recipe)
-    if recipe is not None and recipe.checkpoint is not None and not Path(recipe.checkpoint).is_file():
-        raise UsageError(f"faulty.checkpoint={recipe.checkpoint}: there is no such file")
+    if recipe is not None and recipe.checkpoint is not None:
+        check_file(Path(recipe.checkpoint), "faulty.checkpoint")
     if method := values.get("method"):
         hyperparameters.check(job.choices.get("method", ""), method)
     store = built(values, "tracking", Store)

@@ -28,7 +28,7 @@ class Items(NamedTuple):
 class Contents:
     """A data set in memory.
 
-    parts: by the name of the split, in the order of `SPLITS`, train at least. Images are [N, C, H, W], uint8 from 0 to
+    parts: by the name of the split, in the order of `SPLITS`, one at least. Images are [N, C, H, W], uint8 from 0 to
     255 or float32 within `bounds`; rows of a table [N, columns] float32; tokens [N, L] int64.
     classes, groups: the names of the labels and of the groups (None without any); bounds: least and largest value of
     an input; columns: places of a table's columns that hold numbers, None: all of them do.
@@ -43,13 +43,19 @@ class Contents:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        return tuple(self.parts["train"].inputs.shape[1:])
+        return tuple(self.first.inputs.shape[1:])
+
+    @property
+    def first(self) -> Items:
+        """Those of train, or else of the next split that there is."""
+        return next(iter(self.parts.values()))
 
 
 def contents_of(
     parts: Mapping[str, Items],
     *,
     where: str,
+    must: str = "train",
     kind: Kind | None = None,
     classes: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
@@ -62,6 +68,7 @@ def contents_of(
         parts: by the name of the split. Images are [N, H, W], [N, C, H, W] or [N, H, W, C] (C = 1 or 3), uint8 or
             floats within `bounds`; rows [N, columns] of any number; tokens [N, L] integers.
         where: the setting or argument that names the data, for a refusal.
+        must: the split that cannot be missing.
         kind: None: bytes and floats with three axes or more are images, two axes of floats or bytes a table, other
             integers tokens.
         classes, groups: names, None: their numbers.
@@ -74,9 +81,10 @@ def contents_of(
     ordered = {name: parts[name] for name in SPLITS if name in parts}
     if odd := [name for name in parts if name not in SPLITS]:
         raise UsageError(f"{where}: there is no split {odd[0]}; the splits are {', '.join(SPLITS)}")
-    if "train" not in ordered:
-        raise UsageError(f"{where}: there are no train items; train is a must")
-    kind = kind or _kind_of(ordered["train"].inputs, where)
+    if must not in ordered:
+        only = f", only {', '.join(ordered)}" if ordered else ""
+        raise UsageError(f"{where}: there are no {must} items{only}; {must} is a must")
+    kind = kind or _kind_of(ordered[must].inputs, where)
     ready = {name: _checked(name, items, kind, where) for name, items in ordered.items()}
     _check_shapes(ready, where)
     if bounds is None:
@@ -109,14 +117,26 @@ def _checked(name: str, items: Items, kind: Kind, where: str) -> Items:
         raise UsageError(f"{where}: {name} inputs of shape {_times(inputs.shape)} are no {kind} inputs [{shape}]")
     for what, column in {"labels": labels, "groups": groups}.items():
         if column is not None and (column.dim() != 1 or len(column) != len(inputs)):
+            one_hot = column.dim() == 2 and column.shape[1] > 1 and len(column) == len(inputs)
+            remedy = f" (one-hot {what} as numbers: {what}.argmax(1))" if one_hot else ""
             raise UsageError(
                 f"{where}: {name} has {len(inputs)} inputs and {what} of shape {_times(column.shape)}; "
-                "there is one for each input"
+                f"there is one for each input{remedy}"
             )
     if len(inputs) == 0:
         raise UsageError(f"{where}: {name} holds no item; leave it out, or add some")
-    groups = None if groups is None else groups.long()
-    return Items(_presented(inputs, kind, f"{where}: {name} inputs"), labels.long(), groups)
+    labels = _whole(labels, f"{where}: {name} labels")
+    groups = None if groups is None else _whole(groups, f"{where}: {name} groups")
+    return Items(_presented(inputs, kind, f"{where}: {name} inputs"), labels, groups)
+
+
+def _whole(numbers: Tensor, where: str) -> Tensor:
+    """Numbers [N] as int64; raises UsageError where some are no whole numbers."""
+    if numbers.is_floating_point():
+        odd = numbers[~numbers.isfinite() | (numbers != numbers.round())]
+        if len(odd):
+            raise UsageError(f"{where} are no whole numbers ({odd[0]:g} is among them); they are numbered from 0")
+    return numbers.long()
 
 
 def _presented(inputs: Tensor, kind: Kind, where: str) -> Tensor:
@@ -138,11 +158,12 @@ def _presented(inputs: Tensor, kind: Kind, where: str) -> Tensor:
 
 
 def _check_shapes(parts: Mapping[str, Items], where: str) -> None:
-    train = parts["train"]
+    first, reference = next(iter(parts.items()))
     for name, items in parts.items():
-        if items.inputs.shape[1:] != train.inputs.shape[1:] or items.inputs.dtype != train.inputs.dtype:
+        if items.inputs.shape[1:] != reference.inputs.shape[1:] or items.inputs.dtype != reference.inputs.dtype:
             raise UsageError(
-                f"{where}: train inputs are {_described(train.inputs)}, {name} inputs {_described(items.inputs)}; "
+                f"{where}: {first} inputs are {_described(reference.inputs)}, "
+                f"{name} inputs {_described(items.inputs)}; "
                 "make them the same"
             )
 

@@ -63,7 +63,7 @@ def opened(path: Path, channels: int) -> Image.Image:
     """The image in a file, 8 bits, grey (1 channel) or RGB (3); raises UsageError for a file that cannot be read."""
     try:
         with Image.open(path) as image:
-            return _eight_bit(image).convert("L" if channels == 1 else "RGB")
+            return eight_bit(image).convert("L" if channels == 1 else "RGB")
     except UNREADABLE as problem:
         raise unreadable(path, problem) from problem
 
@@ -85,8 +85,11 @@ def in_threads(work: Callable[[Given], Got], items: Sequence[Given], title: str)
     return results
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey scaled to 8 bits, where Pillow's own conversion would clip it; other images as they are."""
+def eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey scaled to 8 bits, where Pillow's own conversion would clip it; other images as they are.
+
+    Raises ValueError for floating-point pixels.
+    """
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers of unknown range")
     if not image.mode.startswith("I"):

@@ -31,6 +31,8 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 NORMS = {"linf": "L-infinity", "l2": "L2"}
 """As a protocol names them."""
+NO_RADIUS = "the data set has no threat model: it states no radius of attacks"
+"""Why robustness does not apply without a threat model."""
 
 
 def limits(threat: ThreatModel | None, radius: float | None, inputs: Tensor, norm: Norm = "linf") -> ThreatModel:
@@ -44,7 +46,7 @@ def limits(threat: ThreatModel | None, radius: float | None, inputs: Tensor, nor
     if not inputs.is_floating_point():
         raise NotApplicable("the inputs are integers (tokens), along which there is no gradient")
     if threat is None:
-        raise NotApplicable("the data set has no threat model: it states no radius of attacks")
+        raise NotApplicable(NO_RADIUS)
     if radius is not None:
         return replace(threat, radius=radius, norm=norm)
     return threat if threat.norm == norm or not len(inputs) else threat.in_l2(inputs[0].numel())

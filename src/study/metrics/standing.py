@@ -22,13 +22,14 @@ EXAMINED = 10_000
 """Items of a split at most that a checkpoint is tried on."""
 DOUBTFUL = 0.5
 """A trained network is expected to get beyond this share of the way from the largest class to all right."""
+REMEDY = "set dataset.size, dataset.mean, dataset.std or dataset.transform as in its training"
 
 
 @dataclass(frozen=True)
 class Standing:
     """How the faulty model does before any repair.
 
-    splits: those that it was run on, `test` among them; logits: [N, C] on `test`; rates: its accuracy on others, by
+    splits: what there is of the four, `test` at least; logits: [N, C] on `test`; rates: its accuracy on others, by
     name; seed: of the items of a large split that it was tried on.
     """
 
@@ -52,7 +53,7 @@ class Standing:
         """
         logits = predict(model, splits["test"])
         others = ("validation",) if checkpoint is None else ("train", "validation")
-        rates = {name: accuracy_on(model, splits[name], seed) for name in others}
+        rates = {name: accuracy_on(model, splits[name], seed) for name in others if name in splits}
         if checkpoint is None:
             return cls(splits, logits, rates, seed)
         everywhere = rates | {"test": (logits.argmax(1) == splits["test"].labels).double().mean().item()}
@@ -94,13 +95,16 @@ def _description(name: str) -> Description:
     )
 
 
-def suspicion(rate: float, labels: Tensor) -> str | None:
-    """Why a checkpoint that gets this share of training items with these labels [N] right is doubted, or None."""
+def suspicion(rate: float, labels: Tensor, remedy: str = REMEDY) -> str | None:
+    """Why a network that gets this share of training items with these labels [N] right is doubted, or None.
+
+    remedy: what to do about it.
+    """
     largest = labels.bincount().max().item() / len(labels)
     if rate >= largest + DOUBTFUL * (1 - largest):
         return None
     return (
         f"{rate:.2%} of the training inputs are right, where always answering with the largest class gives "
         f"{largest:.2%}: if the network was better where it was trained, its inputs are prepared otherwise here; "
-        "set dataset.size, dataset.mean, dataset.std or dataset.transform as in its training"
+        f"{remedy}"
     )

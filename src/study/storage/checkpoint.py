@@ -12,23 +12,26 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from study.errors import UsageError
+from study.storage.paths import check_file
 
 FOREIGN = re.compile(r"GLOBAL ([\w.]+)")
 """The object in a pickle that torch does not open."""
+NAMED = 6
+"""Keys of a file without weights that a refusal names at most."""
 STORE = "store it by torch.save(model.state_dict(), FILE)"
 
 
 def load_checkpoint(path: Path, setting: str = "faulty.checkpoint") -> dict[str, Tensor]:
     """A state dict of ordinary tensors from a safetensors or a plain torch file.
 
-    A Lightning-like checkpoint (`{"state_dict": ...}`) is unwrapped. A pickle that would run code is refused, not run.
+    A checkpoint that holds more is unwrapped: its `state_dict` (as Lightning calls it), or else the one state dict in
+    it, whatever its name. A pickle that would run code is refused, not run.
     setting: what names the file, for a refusal.
 
     Raises:
         UsageError: There is nothing usable; of a tensor that is not an ordinary one, its name.
     """
-    if not path.is_file():
-        raise UsageError(f"{setting}={path}: there is no such file")
+    check_file(path, setting)
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _plain(path)
     except Exception as error:  # a foreign file: torch and safetensors raise a dozen kinds
@@ -36,14 +39,11 @@ def load_checkpoint(path: Path, setting: str = "faulty.checkpoint") -> dict[str,
             f"{setting}={path}: neither a safetensors file nor a plain state dict "
             f"(pickles that could run code are not opened): {_reason(error)}"
         ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not content or not all(_is_entry(*entry) for entry in content.items()):
-        raise UsageError(f"{setting}={path}: holds no state dict (names and tensors)")
-    for name, tensor in content.items():
+    state = _state_in(content, f"{setting}={path}")
+    for name, tensor in state.items():
         if kind := _extraordinary(tensor):
             raise UsageError(f"{setting}={path}: {name} {kind}")
-    return content
+    return state
 
 
 def unfit(tensor: Tensor, expected: Tensor) -> str:
@@ -70,8 +70,32 @@ def _plain(path: Path) -> Any:
         return torch.load(path, "cpu", weights_only=True)
 
 
-def _is_entry(name: object, value: object) -> bool:
-    return isinstance(name, str) and isinstance(value, Tensor)
+def _state_in(content: Any, where: str) -> dict[str, Tensor]:
+    """What a file holds, if that is a state dict, or the one in it; raises UsageError without one, or with several."""
+    if _is_state(content):
+        return dict(content)
+    held = content if isinstance(content, dict) else {}
+    states = {str(name): dict(value) for name, value in held.items() if _is_state(value)}
+    if "state_dict" in states:
+        return states["state_dict"]
+    if len(states) > 1:
+        raise UsageError(
+            f"{where}: holds several state dicts ({', '.join(states)}); store the one that is meant, as in "
+            f"torch.save(checkpoint[{next(iter(states))!r}], FILE)"
+        )
+    if not states:
+        inside = f"; its keys are {', '.join(map(str, list(held)[:NAMED]))}" if held else ""
+        raise UsageError(f"{where}: holds no state dict (names and tensors){inside}")
+    return next(iter(states.values()))
+
+
+def _is_state(content: object) -> bool:
+    """Whether it is a state dict: names and tensors, and nothing else."""
+    return (
+        isinstance(content, dict)
+        and bool(content)
+        and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
+    )
 
 
 def _extraordinary(tensor: Tensor) -> str:
