@@ -20,8 +20,8 @@ MIXING = Mixing(width=1)
 class Negative:
     """Views in place of AugMix's: the negative of an image."""
 
-    def view(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return 1 - images
+    def view(self, images: Tensor, generator: torch.Generator, *, count: int) -> Tensor:
+        return 1 - images.repeat(count, 1, 1, 1)
 
 
 class Brightness(nn.Module):
