@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator, Mapping
 
 import pandas
@@ -30,18 +31,20 @@ repairs most, by the same means or alone, at no more negative flips than the rep
 
 
 def main() -> None:
-    """Measure the curves of all subjects, then print and store the table."""
+    """Measure the curves subject by subject, and store the table after each; subjects not chosen stay as they are."""
     names = [subject.name for subject in SUBJECTS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=names, metavar="SUBJECT", help=f"any of: {', '.join(names)}")
     options = parser.parse_args()
     os.environ.setdefault("STUDY_HOME", str(HERE / "home"))
-    chosen = [subject for subject in SUBJECTS if subject.name in (options.only or names)]
-    frame = pandas.DataFrame([line for subject in chosen for line in lines(subject)])
-    frame.to_csv(TABLE, index=False, float_format="%.4g")
-    text = f"{HEAD}\n\n{markdown(frame)}\n"
-    TABLE.with_suffix(".md").write_text(text)
-    print(text)
+    frame = pandas.read_csv(TABLE) if TABLE.exists() else pandas.DataFrame({"subject": []})
+    for subject in (subject for subject in SUBJECTS if subject.name in (options.only or names)):
+        print(f"{subject.name} ({subject.scale})", file=sys.stderr)
+        frame = pandas.concat([frame[frame["subject"] != subject.name], pandas.DataFrame(lines(subject))])
+        frame = frame.sort_values("subject", key=lambda column: column.map(names.index), kind="stable")
+        frame.to_csv(TABLE, index=False, float_format="%.4g")
+        TABLE.with_suffix(".md").write_text(f"{HEAD}\n\n{markdown(frame)}\n")
+    print(markdown(frame))
 
 
 def lines(subject: Subject) -> Iterator[dict[str, object]]:
@@ -84,7 +87,7 @@ def markdown(frame: pandas.DataFrame) -> str:
         alone, within = (f"{record[f'repair rate{of}']:.1f} / {record[f'NFR{of}']:.2f}" for of in ("", " within"))
         rival = record.get("best other")
         other = f"{rival} {record['repair rate of best other']:.1f}" if isinstance(rival, str) else ""
-        told.append([str(record["subject"]), str(record["method"]), str(record["seeds"]), alone, within, other])
+        told.append([str(record["subject"]), str(record["method"]), f"{record['seeds']:.0f}", alone, within, other])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in told)
 
 
