@@ -35,7 +35,7 @@ IN_README = {
     "NFR": "NFR",
     "accuracy after": "accuracy",
     "margin ASR after": "margin ASR",
-    "CPU seconds": "CPU seconds",
+    "seconds": "seconds",
     "published seconds": "seconds, published",
 }
 """Columns of the README's table, and their titles there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import math
 import re
 import sys
@@ -31,6 +32,8 @@ CAUTION = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0; after one sentence on stderr 2 if something is wrong with the request, 1 if the disk is full."""
     options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s")  # lines of progress, where there is no terminal
+    logging.getLogger("study").setLevel(logging.INFO)
     try:
         found = stored_repairs(options.folders or [paths.multirun()], options.dataset, options.method)
         rows = sorted(rows_of(found, options.trust), key=lambda row: row.subject)
