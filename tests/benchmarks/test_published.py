@@ -28,6 +28,7 @@ def line(approach: str, rate: float | None, **further: Any) -> dict[str, Any]:
         "accuracy after": None,
         "ASR after": None,
         "margin ASR after": None,
+        "seconds": 2.4,
         "CPU seconds": 2.4,
         "published repair rate": None,
         "published seconds": None,
