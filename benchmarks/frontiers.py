@@ -15,7 +15,6 @@ import pandas
 
 from benchmarks.subject_rows import SUBJECTS, Subject
 from benchmarks.subjects import HERE, finished
-from study.frontier.curves import Point, best
 from study.frontier.repairs import Row, Stored, rows_of
 from study.tracking.result import Result
 
@@ -61,23 +60,18 @@ def lines(subject: Subject) -> Iterator[dict[str, object]]:
 
 def line(row: Row, others: Mapping[str, Row]) -> dict[str, object]:
     """What a row of the frontier comes to, beside those of the other approaches; rates in percent."""
-    alone, within = row.alone, most(row, LIMIT)
+    alone, within = row.alone, row.best(LIMIT)
     told: dict[str, object] = {
         "seeds": row.seeds,
-        "repair rate": 100 * row.alone.repaired,
-        "NFR": 100 * row.alone.broken,
+        "repair rate": 100 * alone.repaired,
+        "NFR": 100 * alone.broken,
     }
     told |= {"repair rate within": 100 * within.repaired, "NFR within": 100 * within.broken}
     if not others:
         return told
-    rivals = {method: most(other, alone.broken) for method, other in others.items()}
+    rivals = {method: other.best(alone.broken) for method, other in others.items()}
     rival = max(rivals, key=lambda method: rivals[method].repaired)
     return told | {"best other": rival, "repair rate of best other": 100 * rivals[rival].repaired}
-
-
-def most(row: Row, limit: float) -> Point:
-    """The point that repairs most at no more than `limit` negative flips."""
-    return max((best(curve, limit) for curve in row.means.values()), key=lambda point: point.repaired)
 
 
 def markdown(frame: pandas.DataFrame) -> str:

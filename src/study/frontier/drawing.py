@@ -25,7 +25,7 @@ TITLES = {"interpolation": "interpolated weights", "soft_voting": "soft vote"}
 
 def ranked(rows: Sequence[Row], limit: float) -> list[Row]:
     """The rows, those first that repair most at no more than `limit` negative flips."""
-    return sorted(rows, key=lambda row: -max(best(curve, limit).repaired for curve in row.means.values()))
+    return sorted(rows, key=lambda row: -row.best(limit).repaired)
 
 
 def answer(rows: Sequence[Row], limit: float) -> str:
@@ -56,12 +56,7 @@ def table(rows: Sequence[Row], limit: float) -> Table:
 
 def _rival(row: Row, rows: Sequence[Row]) -> str:
     """Which other row repairs most at the negative flips of this row's repair alone, and how much."""
-    others = [
-        (best(curve, row.alone.broken).repaired, other.approach)
-        for other in rows
-        if other is not row
-        for curve in other.means.values()
-    ]
+    others = [(other.best(row.alone.broken).repaired, other.approach) for other in rows if other is not row]
     if not others:
         return ""
     repaired, approach = max(others)

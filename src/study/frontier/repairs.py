@@ -14,7 +14,7 @@ from study.api.loading import load
 from study.config.stored import subject_of
 from study.data.module import DataModule
 from study.errors import UsageError
-from study.frontier.curves import Point, curves_of, mean
+from study.frontier.curves import Point, best, curves_of, mean
 from study.runtime.progress import Progress
 from study.safeguards.interpolation import Interpolation, sample
 from study.tracking.folders import Found, jobs, newest
@@ -66,6 +66,10 @@ class Row:
     def alone(self) -> Point:
         """The repair without a safeguard: the end of every curve."""
         return self.means["soft_voting"][-1]
+
+    def best(self, limit: float) -> Point:
+        """Of all safeguards, the point that repairs most at no more than `limit` negative flips."""
+        return max((best(curve, limit) for curve in self.means.values()), key=lambda point: point.repaired)
 
 
 def stored_repairs(
