@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import study
 from study.errors import UsageError
+from study.runtime.garbage import uncollected
 from study.storage.paths import multirun
 from study.storage.space import full_disk
 
@@ -68,10 +69,11 @@ def _start() -> None:
     argv = with_plus(sys.argv[1:])
     arguments = parsed(argv)
     if not any(getattr(arguments, name) for name in TELLS):
-        argv, jobs = present(argv, conf_folder())
-        arguments = parsed(argv)
-        if _is_only_checked(arguments, jobs):
-            return
+        with uncollected():
+            argv, jobs = present(argv, conf_folder())
+            arguments = parsed(argv)
+            if _is_only_checked(arguments, jobs):
+                return
     sys.argv[1:] = for_hydra(argv, arguments)
     task = score if searches(arguments) else launch
     try:

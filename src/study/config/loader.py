@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import hydra._internal.hydra as program
+import omegaconf.base
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, grammar_parser
 
 MOST = 1_000
 """Compositions that are kept, 25 kB each."""
@@ -124,3 +125,5 @@ def _apply(plain: list[Override], given: list[Override], config: DictConfig) -> 
 
 
 setattr(program, "ConfigLoaderImpl", Loader)  # noqa: B010 (Hydra offers no place to say so)
+# The same few references are read in each job of a sweep, and each reading is a run of a grammar's parser.
+setattr(omegaconf.base, "parse", lru_cache(maxsize=MOST)(grammar_parser.parse))  # noqa: B010

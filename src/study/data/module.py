@@ -162,6 +162,10 @@ class DataModule(pl.LightningDataModule, ABC):
         self.splits = {name: _split(name, source, self.indices[name], fits) for name in SPLITS}
         self.splits["test"].variants |= self.variants(source, self.indices["test"])
 
+    def unload(self) -> None:
+        """Let go of the items; the hashes of `load`, and what else it found out, stay."""
+        self.splits, self.indices = {}, {}
+
     def variants(self, source: Source, indices: Tensor) -> Mapping[str, Inputs]:
         """The items at `indices` [M] of `source`, changed in ways that keep their label, by the name of the change.
 
