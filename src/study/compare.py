@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import traceback
 from collections.abc import Sequence
 
 from study.__main__ import find_own_modules
 from study.errors import NotRecorded, UsageError
+from study.runtime.progress import log_lines
 from study.storage.paths import multirun
 from study.storage.space import full_disk
 
@@ -37,8 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(HELP, end="")
         return 0
     find_own_modules()
-    logging.basicConfig(format="%(message)s", stream=sys.stdout)
-    logging.getLogger("study").setLevel(logging.INFO)
+    log_lines(sys.stdout)
     try:
         return _run(given)
     except (UsageError, NotRecorded) as refusal:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from study.config.values import check_values
 
 if TYPE_CHECKING:
     from study.config.job import Job
-    from study.data.module import DataModule
 
 
 def check(jobs: Sequence[Composed]) -> list[Job]:
@@ -45,26 +43,15 @@ def _check_values(jobs: Sequence[Composed]) -> None:
 
 def show(jobs: Sequence[Job]) -> None:
     """Print one line per job: its key, whether it is finished, and whether its approach can be applied at all."""
-    from study.config.keys import Keys
+    from study.config.keys import keys_of
 
-    known: dict[str, DataModule] = {}
-    for job in jobs:
-        key, state = Keys.of(dataclasses.replace(job, data=_identified(job, known))).job, "to do"
-        if reason := job.obstacle:
+    obstacles: dict[int, str | None] = {}  # by the task: jobs that differ in their seeds alone share it
+    for job, keys in zip(jobs, keys_of(jobs), strict=True):
+        if id(job.task) not in obstacles:
+            obstacles[id(job.task)] = job.obstacle
+        state = "to do"
+        if reason := obstacles[id(job.task)]:
             state = f"unadaptable: {reason}"
-        if job.store.finished(key):
+        if job.store.finished(keys.job):
             state = "finished"
-        print(f"{key}  {job.names.run}  {state}")
-
-
-def _identified(job: Job, known: dict[str, DataModule]) -> DataModule:
-    """The data of a job as loading finds them, without their items; `known` are those of the jobs before it."""
-    from study.storage.files import key_of
-
-    seed = job.settings.subject.seed
-    key = key_of([job.config["dataset"], job.config["architecture"], seed])
-    if key not in known:
-        job.data.load(seed)
-        job.data.unload()
-        known[key] = job.data
-    return known[key]
+        print(f"{keys.job}  {job.names.run}  {state}")

@@ -99,7 +99,7 @@ class Job:
         """What a stored model may name outside this package: the user's own network, and what it is made of."""
         return set(outside_names(blueprint_from(self.architecture)))
 
-    @cached_property
+    @property
     def obstacle(self) -> str | None:
         """Why the approach or the safeguard cannot be applied to the task, None if both can."""
         if self.approach is None:
@@ -161,7 +161,7 @@ def _reseeded(job: Job, composed: Composed) -> Job:
         names=Names.of(composed.whole, composed.choices, composed.overrides, composed.values),
         data=copy.copy(job.data),
     )
-    vars(other).update(task=job.task, obstacle=job.obstacle)  # they know no seed
+    vars(other).update(task=job.task)  # it knows no seed
     return other
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 
 from study.config.job import Job
 from study.config.names import PLACES
+from study.data.module import DataModule
 from study.metrics.base import descriptions_of
 from study.problem import faulty
 from study.repairs.approach import Approach
@@ -92,6 +93,22 @@ class Keys:
     @property
     def repair_folder(self) -> Path:
         return paths.cache() / "repairs" / self.repair
+
+
+def keys_of(jobs: Iterable[Job]) -> Iterator[Keys]:
+    """The keys of jobs whose data are not loaded.
+
+    Data that several jobs share are loaded once, and no items are kept: those of a sweep do not fit in memory.
+    """
+    loaded: dict[str, DataModule] = {}
+    for job in jobs:
+        seed = job.settings.subject.seed
+        place = key_of([job.config["dataset"], job.config["architecture"], seed])
+        if place not in loaded:
+            job.data.load(seed)
+            job.data.unload()
+            loaded[place] = job.data
+        yield Keys.of(dataclasses.replace(job, data=loaded[place]))
 
 
 def _data_of(job: Job) -> list[object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import logging
 import math
 import re
 import sys
@@ -17,6 +16,7 @@ from rich.console import Console
 from study.errors import UsageError
 from study.frontier import drawing
 from study.frontier.repairs import Row, rows_of, stored_repairs
+from study.runtime.progress import log_lines
 from study.storage import paths
 from study.storage.files import write_atomically
 from study.storage.space import full_disk
@@ -32,8 +32,7 @@ CAUTION = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0; after one sentence on stderr 2 if something is wrong with the request, 1 if the disk is full."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(format="%(message)s")  # lines of progress, where there is no terminal
-    logging.getLogger("study").setLevel(logging.INFO)
+    log_lines(sys.stderr)
     try:
         found = stored_repairs(options.folders or [paths.multirun()], options.dataset, options.method)
         rows = sorted(rows_of(found, options.trust), key=lambda row: row.subject)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 TICK = 0.25
 """Seconds between two looks at the count."""
@@ -43,6 +43,12 @@ def shown(wanted: Wanted, *, shared: bool = False) -> Iterator[None]:
         yield
     finally:
         _wanted.reset(token)
+
+
+def log_lines(stream: TextIO) -> None:
+    """Write what this package logs, lines of progress among it, to `stream`: for commands that Hydra does not start."""
+    logging.basicConfig(format="%(message)s", stream=stream)
+    logging.getLogger("study").setLevel(logging.INFO)
 
 
 class Progress:
