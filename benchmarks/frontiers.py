@@ -16,6 +16,7 @@ import pandas
 from benchmarks.subject_rows import SUBJECTS, Subject
 from benchmarks.subjects import HERE, finished
 from study.frontier.repairs import Row, Stored, rows_of
+from study.storage.files import write_atomically
 from study.tracking.result import Result
 
 TABLE = HERE / "frontiers.csv"
@@ -41,8 +42,8 @@ def main() -> None:
         print(f"{subject.name} ({subject.scale})", file=sys.stderr)
         frame = pandas.concat([frame[frame["subject"] != subject.name], pandas.DataFrame(lines(subject))])
         frame = frame.sort_values("subject", key=lambda column: column.map(names.index), kind="stable")
-        frame.to_csv(TABLE, index=False, float_format="%.4g")
-        TABLE.with_suffix(".md").write_text(f"{HEAD}\n\n{markdown(frame)}\n")
+        write_atomically(TABLE, frame.to_csv(index=False, float_format="%.4g"))
+        write_atomically(TABLE.with_suffix(".md"), f"{HEAD}\n\n{markdown(frame)}\n")
     print(markdown(frame))
 
 

@@ -29,7 +29,8 @@ from benchmarks.table import CONTROL, line, markdown, with_table
 from study.cli.plan import check
 from study.config.compose import composed, parsed
 from study.config.job import Job
-from study.config.keys import Keys
+from study.config.keys import keys_of
+from study.storage.files import write_atomically
 from study.storage.paths import conf_folder
 from study.tracking import ledger
 from study.tracking.result import Result
@@ -59,10 +60,10 @@ def main() -> None:
     if suite is ROWS:
         OVERHEAD.write_text(json.dumps(measure_overhead(HOME) | measure_commands(HOME / "commands"), indent=2) + "\n")
     frame = merged({row.label: measured(row) for row in rows})
-    frame.to_csv(RESULTS, index=False)
+    write_atomically(RESULTS, frame.to_csv(index=False))
     table = markdown(frame, json.loads(OVERHEAD.read_text()))
-    RESULTS.with_suffix(".md").write_text(table)
-    readme.write_text(with_table(readme.read_text(), frame))
+    write_atomically(RESULTS.with_suffix(".md"), table)
+    write_atomically(readme, with_table(readme.read_text(), frame))
     print(table)
 
 
@@ -113,10 +114,7 @@ def was_run(row: Row) -> bool:
 
 def finished(method: str, overrides: Sequence[str], seeds: int) -> list[Result | None]:
     """The result of each seed's job, None where there is none yet."""
-    waiting = prepared(method, overrides, seeds)
-    for job in waiting:
-        job.data.load(job.settings.subject.seed)
-    folders = [ledger.folder_of(Keys.of(job).job) for job in waiting]
+    folders = [ledger.folder_of(keys.job) for keys in keys_of(prepared(method, overrides, seeds))]
     return [None if folder is None else Result.read(folder) for folder in folders]
 
 

@@ -25,6 +25,7 @@ from study.config.compose import composed, parsed
 from study.config.keys import Keys
 from study.errors import UsageError
 from study.report.published import published
+from study.storage.files import write_atomically
 from study.storage.paths import conf_folder
 from study.tracking import ledger
 from study.tracking.result import Result
@@ -63,8 +64,8 @@ def main() -> None:
             if subprocess.run(run).returncode:
                 print(f"{subject.name}: {method} did not end well", file=sys.stderr)
     frame = pandas.DataFrame([line for subject in SUBJECTS for line in lines(subject)])
-    frame.to_csv(TABLE, index=False, float_format="%.4g")
-    TABLE.with_suffix(".md").write_text(f"{HEAD}\n\n{markdown(frame)}\n")
+    write_atomically(TABLE, frame.to_csv(index=False, float_format="%.4g"))
+    write_atomically(TABLE.with_suffix(".md"), f"{HEAD}\n\n{markdown(frame)}\n")
 
 
 def command(subject: Subject, method: str, seeds: int) -> list[str]:
