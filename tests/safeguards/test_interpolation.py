@@ -95,14 +95,14 @@ def test_the_share_is_the_best_on_validation_under_the_bound(limit: float | None
     repaired = trained_on(problem, steps)
     share = best_share(problem, between(problem, repaired), limit)
     assert share in GRID and share == literal_share(problem, repaired, limit)
-    guarded = Interpolation(nfr_max=None if limit is None else 2 * limit).guard(problem, repaired)
+    guarded = Interpolation(nfr_max=limit).guard(problem, repaired)
     assert same(guarded, between(problem, repaired).at(share)) and taken_off(guarded) == {"share": share}
 
 
 def test_it_breaks_less_than_the_repair_and_fixes_more_than_nothing() -> None:
     problem, test = digits_problem(), digits_splits()["test"]
     repaired = trained_on(problem, 10)
-    guarded = Interpolation(nfr_max=0.04).guard(problem, repaired)
+    guarded = Interpolation(nfr_max=0.02).guard(problem, repaired)
     before, alone, kept = (right(model, test) for model in (problem.faulty, repaired, guarded))
     assert (before & ~kept).sum() < 0.2 * (before & ~alone).sum()
     assert (~before & kept).sum() > 0.4 * (~before & alone).sum()

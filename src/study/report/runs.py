@@ -62,7 +62,8 @@ def read(tracking_uri: str, experiment: str) -> pd.DataFrame:
         raise UsageError(f"experiment {experiment!r} in {tracking_uri} holds no finished run yet: run a job first")
     frame = pd.DataFrame(kept).sort_values("ended", ascending=False, kind="stable", ignore_index=True)
     metrics = [column for column in frame.columns if "/" in column]
-    return identified(frame.astype(dict.fromkeys(metrics, float)))
+    frame = frame.astype(dict.fromkeys(metrics, float))
+    return identified(frame.copy())  # in one piece: of one column by column, pandas warns where one is added
 
 
 def local_store() -> str:

@@ -86,7 +86,10 @@ def figure(subject: Subject, drawn: Boxes, panels: Sequence[Property]) -> Figure
     for panel in axes[max(0, len(panels) - columns) : len(panels)]:
         panel.tick_params(labelbottom=True)  # the one above an empty place too
     known = {label: line for panel in axes for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    whole.legend(list(known.values()), list(known), loc="outside lower center", ncols=4, fontsize=9)
+    if len(panels) < len(axes):
+        axes[-1].legend(list(known.values()), list(known), loc="center", fontsize=11)
+    else:
+        whole.legend(list(known.values()), list(known), loc="outside lower center", ncols=4, fontsize=9)
     whole.suptitle(f"{subject.name}: safeguards around a repair")
     return whole
 
