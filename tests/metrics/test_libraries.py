@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 
+import fairlearn.metrics
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix, recall_score
+from statsmodels.stats.contingency_tables import mcnemar
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -68,8 +69,8 @@ def test_brier_score_is_that_of_scikit_learn(classes: int) -> None:
 
 
 @pytest.mark.parametrize(("repaired", "broken"), [(0, 0), (1, 0), (5, 5), (12, 3), (3, 12), (140, 104), (2000, 1800)])
-def test_p_value_is_that_of_the_sign_test(repaired: int, broken: int) -> None:
-    expected = binomtest(repaired, repaired + broken).pvalue if repaired + broken else 1.0
+def test_p_value_is_that_of_statsmodels_and_of_the_sign_test(repaired: int, broken: int) -> None:
+    expected = mcnemar([[0, broken], [repaired, 0]], exact=True).pvalue if repaired + broken else 1.0
     tails = 2 * sum(_binomial(repaired + broken, k) for k in range(min(repaired, broken) + 1))
     assert mcnemar_p(repaired, broken) == pytest.approx(expected) == pytest.approx(min(1.0, tails))
 
@@ -84,9 +85,8 @@ def _binomial(number: int, successes: int) -> float:
 def test_the_discordant_inputs_are_tested() -> None:
     before, after, target, _ = drawn(2)
     table = confusion_matrix(before.argmax(1) == target, after.argmax(1) == target)
-    assert values(McNemar(), (before, after, target, target))["after"] == pytest.approx(
-        binomtest(int(table[0, 1]), int(table[0, 1] + table[1, 0])).pvalue
-    )
+    expected = mcnemar(table, exact=True).pvalue
+    assert values(McNemar(), (before, after, target, target))["after"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("groups", [2, 3, 5])
@@ -117,16 +117,20 @@ def test_odds_difference_is_what_a_loop_over_classes_finds(classes: int, groups:
         assert values(AverageAbsoluteOddsDifference(), data)[when] == pytest.approx(np.mean(differences))
 
 
-def test_with_two_classes_odds_difference_is_the_mean_of_the_two_of_the_second_class() -> None:
-    """As fairlearn's `equalized_odds_difference(agg="mean")` is defined."""
-    data = drawn(5, groups=3)
-    predicted, target, group = data[1].argmax(1), data[2], data[3]
-    rates = [
-        [(predicted[(group == own) & (target == label)] == 1).double().mean().item() for own in range(3)]
-        for label in (0, 1)
-    ]
-    expected = (_largest(rates[0]) + _largest(rates[1])) / 2
-    assert values(AverageAbsoluteOddsDifference(), data)["after"] == pytest.approx(expected)
+@pytest.mark.parametrize("groups", [2, 3])
+def test_with_two_classes_the_differences_between_groups_are_those_of_fairlearn(groups: int) -> None:
+    """Its odds difference is the mean of the two of the second class: those of the first are the same two."""
+    data = drawn(5, groups=groups)
+    for when, logits in (("before", data[0]), ("after", data[1])):
+        answers = (data[2].numpy(), logits.argmax(1).numpy())
+        odds = fairlearn.metrics.equalized_odds_difference(*answers, sensitive_features=data[3].numpy(), agg="mean")
+        assert values(AverageAbsoluteOddsDifference(), data)[when] == pytest.approx(odds)
+        for metric, theirs in (
+            (EqualOpportunityDifference, fairlearn.metrics.equal_opportunity_difference),
+            (DemographicParityDifference, fairlearn.metrics.demographic_parity_difference),
+        ):
+            expected = theirs(*answers, sensitive_features=data[3].numpy())
+            assert values(metric(), data)[when] == pytest.approx(expected)
 
 
 def test_a_group_without_inputs_is_not_compared() -> None:
