@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from study.errors import UsageError
 from study.storage.paths import home
+from study.storage.space import full_disk
 
 OmegaConf.register_new_resolver("study_home", lambda: str(home()), use_cache=False, replace=True)
 
@@ -22,8 +23,13 @@ def check_home(hydra: DictConfig, *, multirun: bool) -> None:
     """
     folder = home()
     there = next(place for place in (folder, *folder.parents) if place.exists())
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"{there}: may not be written into; set STUDY_HOME to a folder of yours")
+    try:  # os.access says yes to root where no file can be made, as in /proc
+        with TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        if full_disk(error):
+            raise
+        raise UsageError(f"{there}: cannot be written into; set STUDY_HOME to a folder of yours") from error
     name = "sweep" if multirun else "run"
     try:
         given: Any = OmegaConf.select(hydra, f"{name}.dir")
