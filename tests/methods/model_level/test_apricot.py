@@ -131,6 +131,16 @@ def test_the_inputs_of_a_round_are_predicted_before_any_of_them_shifts() -> None
     torch.testing.assert_close(model.bias.detach(), torch.tensor([0.0, 1 - 0.5**3]))  # but each has its own
 
 
+def test_an_input_that_the_model_gets_right_shifts_nothing() -> None:
+    others: list[nn.Module] = [two_classes(1.0), two_classes(-1.0)]
+    submodels = SubModels(others, torch.stack([flat_weights(model) for model in others]))
+    inputs, labels = torch.tensor([[0.5], [0.5], [-0.3]]), torch.tensor([1, 1, 1])  # the others differ on each
+    model = two_classes(0.0)
+    assert Apricot(eta=0.1).shift(model, submodels, Split("repair", inputs[:2], labels[:2]).tensors()) == 0
+    assert torch.equal(flat_weights(model), flat_weights(two_classes(0.0)))
+    assert Apricot(eta=0.1).shift(model, submodels, Split("repair", inputs, labels).tensors()) == 1
+
+
 @pytest.mark.parametrize(("direction", "sign"), [("paper", 1), ("reference", -1)])
 def test_the_direction_is_the_sign_of_a_shift(direction: Any, sign: int) -> None:
     others: list[nn.Module] = [two_classes(1.0), two_classes(-1.0)]

@@ -174,6 +174,19 @@ def test_only_trusted_or_labelled_inputs_are_drawn(problem: Problem, monkeypatch
     assert bool((selection.labels[indices] == NONE).any())
 
 
+def test_each_epoch_draws_by_the_uncertainty_after_the_one_before(problem: Problem) -> None:
+    expected, drawn_by = list[Tensor](), list[Tensor]()
+    for variables in yields(problem, epochs=3):
+        if "entropy" in variables:
+            expected.append(variables["selection"].weights(relative(variables["entropy"])).double())
+        if isinstance(variables.get("item"), MixMatch):
+            drawn_by.append(variables["item"].batches.weights)
+    first = drawn_by.pop(0)
+    assert len(drawn_by) == 2 and not any(torch.equal(weights, first) for weights in drawn_by)
+    assert torch.equal(drawn_by[0], expected[0])
+    assert torch.equal(drawn_by[1], next(own for own in expected if not torch.equal(own, expected[0])))
+
+
 def test_trusted_inputs_are_those_up_to_tau(problem: Problem) -> None:
     trusted = next(yields(problem))["selection"].trusted
     views = Views(Mixing(width=1, severity=1.0), 2, problem.stream("views"))
