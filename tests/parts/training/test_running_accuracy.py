@@ -7,7 +7,7 @@ import torch
 
 from study.data.split import Split
 from study.parts.training.running_accuracy import RunningAccuracyTraining
-from study.problem.prediction import accuracy
+from study.problem.prediction import accuracy, right
 from study.problem.problem import Problem
 from tests.fitting import fitted
 from tests.problems import digits_problem
@@ -52,13 +52,13 @@ def test_augmented_inputs_are_what_counts(problem: Problem) -> None:
 def test_the_epoch_that_was_best_on_its_own_data_is_kept(problem: Problem) -> None:
     training = training_of(problem)
     states = []
-    for right in (700, 790, 790):
+    for count in (700, 790, 790):
         with torch.no_grad():
             next(training.model.parameters()).add_(1)
         states.append({name: tensor.clone() for name, tensor in training.model.state_dict().items()})
-        training._right, training._seen = right, 800
-        assert training.score() == right / 800
-        training._right, training._seen = right, 800
+        training._right, training._seen = count, 800
+        assert training.score() == count / 800
+        training._right, training._seen = count, 800
         training.on_train_epoch_end()
     training.on_fit_end()
     kept = training.model.state_dict()
@@ -70,3 +70,12 @@ def test_selection_by_validation_is_validation_accuracy(problem: Problem) -> Non
     training._right, training._seen = 1, 2
     score = training.score()
     assert score is not None and 0.9 < score < 0.97
+
+
+def test_each_epoch_is_counted_by_itself(problem: Problem) -> None:
+    training = training_of(problem)
+    wrong, sure = (~right(problem.faulty, problem.train)).nonzero(), right(problem.faulty, problem.train).nonzero()
+    training.loss(problem.train.fetch(wrong.flatten()))
+    assert training.score() == 0
+    training.loss(problem.train.fetch(sure.flatten()))
+    assert training.score() == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import pytest
@@ -90,6 +91,14 @@ def test_they_may_start_from_the_faulty_weights() -> None:
     problem = dataclasses.replace(digits_problem(), make_model=None)
     weights = trained(problem, start="faulty", lr=1e-9, epochs=1).submodels.weights
     torch.testing.assert_close(weights, flat_weights(problem.faulty).expand(3, -1), atol=1e-6, rtol=0)
+
+
+def test_else_each_starts_from_weights_of_its_own() -> None:
+    problem = digits_problem()
+    weights = trained(problem, lr=1e-9, epochs=1).submodels.weights
+    for own in weights:
+        assert (own - flat_weights(problem.faulty)).abs().max() > 0.05
+    assert all((one - other).abs().max() > 0.05 for one, other in itertools.combinations(weights, 2))
 
 
 class Dropping(nn.Module):
