@@ -75,8 +75,8 @@ SUBJECTS: Sequence[Subject] = (
     Subject("mnist_s", "default", epochs=3, views=1),
     Subject(
         "cifar10",
-        "an eighth of VGG16-BN's width, 20,000 training images, 15 epochs, batches of 32",
-        (NARROW, "dataset.limit=20000", "faulty.epochs=15", "faulty.batch_size=32"),
+        "a quarter of VGG16-BN's width, all 45,000 training images, 10 epochs, batches of 64",
+        ("architecture.width=0.25", "faulty.epochs=10", "faulty.batch_size=64"),
         epochs=2,
         views=1,
         check=70.6,
