@@ -8,7 +8,6 @@ table.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import pandas
 from benchmarks.subject_rows import SUBJECTS, Subject
 from study.cli.plan import check
 from study.config.compose import composed, parsed
-from study.config.keys import Keys
+from study.config.keys import keys_of
 from study.errors import UsageError
 from study.report.published import published
 from study.storage.files import write_atomically
@@ -102,10 +101,8 @@ def finished(subject: Subject) -> dict[str, list[Path]]:
     except UsageError as reason:
         print(f"{subject.name} is left out: {reason}", file=sys.stderr)
         return {}
-    data = jobs[METHODS[0]][0].data
-    data.load(0)
-    keys = {name: [Keys.of(dataclasses.replace(job, data=data)).job for job in seeds] for name, seeds in jobs.items()}
-    folders = {name: map(ledger.folder_of, seeds) for name, seeds in keys.items()}
+    keys = keys_of(job for seeds in jobs.values() for job in seeds)  # of all jobs at once: they share their data
+    folders = {name: [ledger.folder_of(next(keys).job) for _ in seeds] for name, seeds in jobs.items()}
     return {name: [folder for folder in found if folder is not None] for name, found in folders.items()}
 
 
