@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,20 @@ def test_it_draws_the_stored_repairs_without_training(home: Path, capsys: pytest
         assert min(picture.size) > 400
     assert "digits / mlp" in told and "n/a" in told and "chooses its share on the validation split" in told
     assert "At no more than 0.2 % negative flips" in told
+
+
+def test_the_files_are_there_before_the_table_is_read(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdout", Closed())
+    with pytest.raises(KeyboardInterrupt):
+        main(["--method", "reassure_soft", "--output", str(tmp_path)])
+    monkeypatch.undo()
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_only_what_is_asked_for(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,9 @@
+import io
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from study.errors import UsageError
 from study.report import page
@@ -16,6 +18,16 @@ def test_writes_page_and_csv_and_nothing_else(store: Store, tmp_path: Path) -> N
     assert write(store.uri, "study", output) == output / "report.html"
     assert sorted(path.name for path in output.iterdir()) == ["comparison.csv", "report.html"]
     assert (output / "report.html").stat().st_mode & 0o044
+
+
+def test_the_files_are_there_before_the_table_is_read(store: Store, tmp_path: Path) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(store.uri, "study", tmp_path, console=Console(file=Closed()))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.csv", "report.html"]
 
 
 def test_filters_reach_the_files(store: Store, tmp_path: Path) -> None:

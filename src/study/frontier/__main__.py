@@ -7,7 +7,7 @@ import io
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_lines(sys.stderr)
     try:
         found = stored_repairs(options.folders or [paths.multirun()], options.dataset, options.method)
-        rows = sorted(rows_of(found, options.trust), key=lambda row: row.subject)
+        rows = rows_of(found, options.trust)
         if not rows:
             raise UsageError("none of the stored repairs could be read")
         files = write(rows, options.nfr_max, options.output or paths.multirun() / "report")
@@ -47,23 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"study.frontier: {sentence}", file=sys.stderr)
         return 1
+    show(rows, options.nfr_max)  # after the files: whoever reads it may stop reading
     print(CAUTION)
     print("\n".join(f"Frontier: {file}" for file in files))
     return 0
 
 
 def write(rows: Sequence[Row], limit: float, output: Path) -> list[Path]:
-    """Print a table for each subject, and write its picture and all points into `output`; returns the files.
-
-    rows: sorted by subject.
-    """
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    """Write a picture of each subject and all points into `output`; returns the files."""
     contents: dict[str, str | bytes] = {"frontier.csv": drawing.written(rows)}
-    for subject, group in groupby(rows, key=lambda row: row.subject):
-        its = list(group)
-        console.print(subject, style="bold", highlight=False, markup=False)
-        console.print(drawing.table(its, limit))
-        console.print(drawing.answer(its, limit), highlight=False, markup=False)
+    for subject, its in _by_subject(rows):
         contents[f"frontier_{re.sub('[^A-Za-z0-9]+', '_', subject)}.png"] = _png(its, limit)
     try:
         for name, content in contents.items():
@@ -73,6 +66,20 @@ def write(rows: Sequence[Row], limit: float, output: Path) -> list[Path]:
             raise
         raise UsageError(f"--output: cannot write to {output}: {error.strerror}") from error
     return [output / name for name in contents]
+
+
+def show(rows: Sequence[Row], limit: float) -> None:
+    """Print a table and an answer for each subject."""
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    for subject, its in _by_subject(rows):
+        console.print(subject, style="bold", highlight=False, markup=False)
+        console.print(drawing.table(its, limit))
+        console.print(drawing.answer(its, limit), highlight=False, markup=False)
+
+
+def _by_subject(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    ordered = sorted(rows, key=lambda row: row.subject)
+    return ((subject, list(group)) for subject, group in groupby(ordered, key=lambda row: row.subject))
 
 
 def _png(rows: Sequence[Row], limit: float) -> bytes:

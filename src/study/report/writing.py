@@ -1,4 +1,4 @@
-"""One report, top to bottom: read the store, choose the runs, compare, show, write."""
+"""One report, top to bottom: read the store, choose the runs, compare, write, show."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def write(
     filters: Filters | None = None,
     console: Console | None = None,
 ) -> Path:
-    """Write `comparison.csv` and `report.html` into `output`, and print the comparison if a console is given.
+    """Write `comparison.csv` and `report.html` into `output`, then print the comparison if a console is given.
 
     Beside them a picture `safeguards_SUBJECT.png` of each subject that has repairs with several safeguards.
 
@@ -42,8 +42,6 @@ def write(
         "report.html": page.html(comparison, pictures),
         **{f"safeguards_{re.sub('[^A-Za-z0-9]+', '_', name)}.png": content for name, content in pictures.items()},
     }
-    if console is not None:
-        terminal.show(comparison, console)
     try:
         for name, content in files.items():
             write_atomically(output / name, content)
@@ -51,4 +49,6 @@ def write(
         if full_disk(error):
             raise
         raise UsageError(f"--output: cannot write to {output}: {error.strerror}") from error
+    if console is not None:  # after the files: whoever reads it may stop reading
+        terminal.show(comparison, console)
     return output / "report.html"
