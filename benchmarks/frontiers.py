@@ -16,6 +16,7 @@ import pandas
 from benchmarks.subject_rows import SUBJECTS, Subject
 from benchmarks.subjects import HERE, finished
 from study.frontier.repairs import Row, Stored, rows_of
+from study.runtime.progress import log_lines
 from study.storage.files import write_atomically
 from study.tracking.result import Result
 
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=names, metavar="SUBJECT", help=f"any of: {', '.join(names)}")
     options = parser.parse_args()
     os.environ.setdefault("STUDY_HOME", str(HERE / "home"))
+    log_lines(sys.stderr)
     frame = pandas.read_csv(TABLE) if TABLE.exists() else pandas.DataFrame({"subject": []})
     for subject in (subject for subject in SUBJECTS if subject.name in (options.only or names)):
         print(f"{subject.name} ({subject.scale})", file=sys.stderr)
