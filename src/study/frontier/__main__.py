@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import math
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -18,7 +17,7 @@ from study.frontier import drawing
 from study.frontier.repairs import Row, rows_of, stored_repairs
 from study.runtime.progress import log_lines
 from study.storage import paths
-from study.storage.files import write_atomically
+from study.storage.files import plain_name, write_output
 from study.storage.space import full_disk
 
 PIPE_WIDTH = 200
@@ -35,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_lines(sys.stderr)
     try:
         found = stored_repairs(options.folders or [paths.multirun()], options.dataset, options.method)
-        rows = rows_of(found, options.trust)
+        rows = sorted(rows_of(found, options.trust), key=lambda row: row.subject)
         if not rows:
             raise UsageError("none of the stored repairs could be read")
         files = write(rows, options.nfr_max, options.output or paths.multirun() / "report")
@@ -54,22 +53,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write(rows: Sequence[Row], limit: float, output: Path) -> list[Path]:
-    """Write a picture of each subject and all points into `output`; returns the files."""
+    """Write a picture of each subject and all points into `output`; returns the files.
+
+    rows: sorted by subject.
+    """
     contents: dict[str, str | bytes] = {"frontier.csv": drawing.written(rows)}
     for subject, its in _by_subject(rows):
-        contents[f"frontier_{re.sub('[^A-Za-z0-9]+', '_', subject)}.png"] = _png(its, limit)
-    try:
-        for name, content in contents.items():
-            write_atomically(output / name, content)
-    except OSError as error:
-        if full_disk(error):
-            raise
-        raise UsageError(f"--output: cannot write to {output}: {error.strerror}") from error
+        contents[f"frontier_{plain_name(subject)}.png"] = _png(its, limit)
+    write_output(output, contents)
     return [output / name for name in contents]
 
 
 def show(rows: Sequence[Row], limit: float) -> None:
-    """Print a table and an answer for each subject."""
+    """Print a table and an answer for each subject; rows: sorted by subject."""
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     for subject, its in _by_subject(rows):
         console.print(subject, style="bold", highlight=False, markup=False)
@@ -78,8 +74,7 @@ def show(rows: Sequence[Row], limit: float) -> None:
 
 
 def _by_subject(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    ordered = sorted(rows, key=lambda row: row.subject)
-    return ((subject, list(group)) for subject, group in groupby(ordered, key=lambda row: row.subject))
+    return ((subject, list(group)) for subject, group in groupby(rows, key=lambda row: row.subject))
 
 
 def _png(rows: Sequence[Row], limit: float) -> bytes:

@@ -1,16 +1,13 @@
 """One report, top to bottom: read the store, choose the runs, compare, write, show."""
 
-import re
 from pathlib import Path
 
 from rich.console import Console
 
-from study.errors import UsageError
 from study.report import page, runs, safeguards, table, terminal
 from study.report.comparison import compare
 from study.report.selection import Filters, newest, select
-from study.storage.files import write_atomically
-from study.storage.space import full_disk
+from study.storage.files import plain_name, write_output
 
 
 def write(
@@ -40,15 +37,9 @@ def write(
     files: dict[str, str | bytes] = {
         "comparison.csv": table.csv(comparison),
         "report.html": page.html(comparison, pictures),
-        **{f"safeguards_{re.sub('[^A-Za-z0-9]+', '_', name)}.png": content for name, content in pictures.items()},
+        **{f"safeguards_{plain_name(name)}.png": content for name, content in pictures.items()},
     }
-    try:
-        for name, content in files.items():
-            write_atomically(output / name, content)
-    except OSError as error:
-        if full_disk(error):
-            raise
-        raise UsageError(f"--output: cannot write to {output}: {error.strerror}") from error
+    write_output(output, files)
     if console is not None:  # after the files: whoever reads it may stop reading
         terminal.show(comparison, console)
     return output / "report.html"

@@ -15,11 +15,12 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from study.storage.space import writing
+from study.errors import UsageError
+from study.storage.space import full_disk, writing
 
 ABANDONED = 24 * 3600.0
 """Seconds after which a temporary file is taken for one of a process that was killed, where no lock says so."""
@@ -42,6 +43,27 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def write_output(folder: Path, contents: Mapping[str, str | bytes]) -> None:
+    """Write files by their names into the folder that a command was given as `--output`.
+
+    Raises:
+        UsageError: The folder cannot be written to.
+        OSError: The disk is full.
+    """
+    try:
+        for name, content in contents.items():
+            write_atomically(folder / name, content)
+    except OSError as error:
+        if full_disk(error):
+            raise
+        raise UsageError(f"--output: cannot write to {folder}: {error.strerror}") from error
+
+
+def plain_name(text: str) -> str:
+    """A text as a part of the name of a file: letters and digits, and `_` in place of what else there is."""
+    return re.sub("[^A-Za-z0-9]+", "_", text)
 
 
 @contextlib.contextmanager
