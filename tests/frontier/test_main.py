@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from study.frontier.__main__ import main
+from study.frontier.curves import Point
+from study.frontier.repairs import Row
 from study.problem import faulty
 from study.repairs import cache as cache_module
 from study.tracking.result import Result
@@ -81,6 +83,25 @@ def test_the_files_are_there_before_the_table_is_read(
         main(["--method", "reassure_soft", "--output", str(tmp_path)])
     monkeypatch.undo()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_each_subject_has_its_picture_and_its_lines_stand_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curve = [Point(0.0, 0.0, 0.0), Point(1.0, 0.5, 0.01)]
+    rows = [
+        Row(subject=subject, approach=approach, control=False, curves={"soft_voting": {"0": curve}})
+        for approach in ("care", "joint")
+        for subject in ("mnist / lenet5", "digits / mlp")
+    ]
+    monkeypatch.setattr("study.frontier.__main__.stored_repairs", lambda *_: [])
+    monkeypatch.setattr("study.frontier.__main__.rows_of", lambda *_: rows)
+    assert main(["--output", str(tmp_path)]) == 0
+    lines = list(csv.DictReader((tmp_path / "frontier.csv").open()))
+    assert [line["subject"] for line in lines] == 4 * ["digits / mlp"] + 4 * ["mnist / lenet5"]
+    assert {path.name for path in tmp_path.glob("*.png")} == {"frontier_digits_mlp.png", "frontier_mnist_lenet5.png"}
+    told = capsys.readouterr().out
+    assert told.index("digits / mlp") < told.index("mnist / lenet5")
 
 
 def test_only_what_is_asked_for(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
