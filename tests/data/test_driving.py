@@ -12,7 +12,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from study.data.driving import Driving, dealt
+from study.data.skewed import Skewed
 from study.errors import UsageError
+from tests.commands import prepared
 
 FRAMES, BLOCK = 200, 10
 STEERING = (-0.2, -0.05, 0.0, 0.05, 0.3)
@@ -139,6 +141,14 @@ def test_settings_that_fit_nothing_are_refused(drive: Path) -> None:
             loaded(drive, **settings)
     with pytest.raises(ValidationError):
         module_at(drive, block=1)
+
+
+def test_frames_may_not_be_shifted_in_training(drive: Path) -> None:
+    small = ("dataset.block=10", "dataset.gap=2", "dataset.size=[16,24]", "dataset.rows=[4,11]")
+    (driving,) = prepared("dataset=driving", f"dataset.root={drive}", *small, "architecture=mlp")
+    (digits,) = prepared("dataset=digits")
+    assert not driving.task.distortable and digits.task.distortable
+    assert not Skewed(of=Driving(root=str(drive))).affine_invariant
 
 
 def test_the_real_drive() -> None:

@@ -205,6 +205,7 @@ class _Subject:
             has_groups=self.data.group_names is not None,
             has_history=False,
             threat=self.data.threat,
+            affine_invariant=self.data.affine_invariant,
             dataset=self.data.name,
         )
 

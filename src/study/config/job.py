@@ -75,6 +75,7 @@ class Job:
             has_groups=self.data.group_names is not None,
             has_history=trained and int(self.recipe.epochs) > 1,
             threat=self.data.threat,
+            affine_invariant=self.data.affine_invariant,
             dataset=self.data.name,
         )
 

@@ -71,6 +71,7 @@ class Driving(DataModule):
         "Put driving_log.csv and IMG of Udacity's simulator, a drive of your own too, into driving in the data folder."
     )
     name = "driving"
+    affine_invariant = False  # a road further to the left is steered at further to the left
     recipe: ClassVar[Mapping[str, Any]] = {
         "epochs": 12,
         "optimizer": "adam",

@@ -36,8 +36,9 @@ class DataModule(pl.LightningDataModule, ABC):
     Known of the class: `description` (one line), `licence`, `citation` and `source` (one sentence on how to get it),
     all empty for data of the user's own.
     Known from the start: `name` of the data set or family, `title` (what results call it), `recipe` (how its faulty
-    model is usually trained: what `auto` in conf/faulty stands for), and `usual_sizes` (items of the four splits,
-    without a limit; None where they follow from the files).
+    model is usually trained: what `auto` in conf/faulty stands for), `affine_invariant` (whether images keep their
+    labels when they are shifted, turned or sheared a little), and `usual_sizes` (items of the four splits, without a
+    limit; None where they follow from the files).
     Known after `check` at the latest: `kind`, `class_names` and `num_classes`, `group_names` (None: items have no
     sensitive group), `input_shape` (without the batch dimension), `bounds` of an input's values, `threat` (what an
     attack may do to an input), `mean` and `std` (per channel or column, None: inputs are used as they are), `follows`
@@ -66,6 +67,7 @@ class DataModule(pl.LightningDataModule, ABC):
     mean: list[float] | None = None
     std: list[float] | None = None
     recipe: ClassVar[Mapping[str, Any]]
+    affine_invariant: bool = True
     in_memory_gib: float = 0.0
 
     splits: dict[str, Split]

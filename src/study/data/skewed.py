@@ -62,6 +62,7 @@ class Skewed(DataModule):
         self.title = name or f"{of.title}_s"
         self.group_names = list(VERSIONS)
         self.in_memory_gib = of.in_memory_gib
+        self.affine_invariant = of.affine_invariant
         self.recipe = of.recipe  # type: ignore[misc]
         if of.description:
             self.description = f"{of.description}; half of the classes mostly in colour, half in grey"

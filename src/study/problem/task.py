@@ -20,7 +20,8 @@ class TaskSpec:
     model: the architecture with untrained weights, in eval mode; input_shape: without the batch dimension;
     has_groups: items carry a sensitive group; has_history: the faulty model is trained here, for more than one epoch,
     so that an earlier one can exist (`Problem.history` is None all the same where the first epoch is the best);
-    threat: what an attack may do to an input, None where that is not defined; dataset: name of the data set.
+    threat: what an attack may do to an input, None where that is not defined; affine_invariant: images keep their
+    labels when they are shifted, turned or sheared a little; dataset: name of the data set.
     """
 
     model: nn.Module
@@ -30,12 +31,18 @@ class TaskSpec:
     has_groups: bool = False
     has_history: bool = True
     threat: ThreatModel | None = None
+    affine_invariant: bool = True
     dataset: str = ""
 
     @property
     def name(self) -> str:
         """The class of the network."""
         return type(getattr(self.model, "net", self.model)).__name__
+
+    @property
+    def distortable(self) -> bool:
+        """Whether an input may be shifted, turned or sheared a little in training: an image that keeps its label."""
+        return self.kind == "image" and self.affine_invariant
 
     def example(self, count: int) -> Tensor:
         """`count` inputs [count, *input_shape] to try a network with: floats within the bounds, or token ids."""

@@ -240,6 +240,8 @@ def test_without_groups_or_threat_the_terms_are_off_or_refused() -> None:
     table = dataclasses.replace(problem.task, kind="table", input_shape=(64,))
     of_a_table = Joint().resolved(dataclasses.replace(problem, task=table))
     assert (of_a_table.aug, of_a_table.hinge, Joint().resolved(problem).hinge) == (0, 2, 1)
+    moved = dataclasses.replace(problem.task, affine_invariant=False)
+    assert Joint().resolved(dataclasses.replace(problem, task=moved)).aug == 0 < Joint().resolved(problem).aug
     for options, task in (({"adv": 1}, threatless), ({"fair": 0.5}, problem.task), ({"aug": 0.5}, table)):
         with pytest.raises(NotApplicable):
             Joint(**options).check(task)
