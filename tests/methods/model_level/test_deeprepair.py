@@ -14,6 +14,7 @@ from study.methods.model_level import deeprepair
 from study.methods.model_level.deeprepair import DeepRepair, StyledViews
 from study.parts.augmentation.augmix import (
     OPERATORS,
+    PIXEL,
     REPLACE,
     apply_chains,
     draw_chains,
@@ -158,6 +159,8 @@ def test_a_chain_starts_from_a_copy_only_with_style(problem: Problem) -> None:
     assert views_of(begun(problem)).mixing.operators == (*OPERATORS, REPLACE)
     plain = views_of(begun(problem, operator="none"))
     assert plain.copies is None and plain.mixing.operators == OPERATORS
+    unmoved = dataclasses.replace(problem, task=dataclasses.replace(problem.task, affine_invariant=False))
+    assert views_of(begun(unmoved)).mixing.operators == (*PIXEL, REPLACE)
 
 
 def test_with_style_alone_a_view_lies_between_the_image_and_its_copy(problem: Problem) -> None:

@@ -16,6 +16,7 @@ from study.methods.model_level.fsgmix import FSGMix, GuidedViews
 from study.parts.augmentation import guided_mix
 from study.parts.augmentation.augmix import (
     OPERATORS,
+    PIXEL,
     REPLACE,
     apply_chains,
     draw_chains,
@@ -236,6 +237,11 @@ def test_the_epoch_with_most_failing_inputs_repaired_is_kept_among_those_that_ho
 def test_a_chain_starts_from_the_guide_only_where_this_is_an_operator(problem: Problem) -> None:
     operators = {guide: views_of(problem, guide=guide).mixing.operators for guide in GUIDES}
     assert operators == dict.fromkeys(GUIDES, OPERATORS) | {"operator": (*OPERATORS, REPLACE)}
+
+
+def test_images_that_may_not_be_moved_are_not(problem: Problem) -> None:
+    unmoved = dataclasses.replace(problem, task=dataclasses.replace(problem.task, affine_invariant=False))
+    assert views_of(unmoved).mixing.operators == tuple(PIXEL)
 
 
 def test_shots_limit_what_guides_and_what_joins_the_training_set(problem: Problem) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from study.data.split import Split
 from study.errors import NotApplicable
 from study.methods.model_level.hybridrepair import HybridRepair
+from study.parts.augmentation.augmix import OPERATORS, PIXEL
 from study.parts.augmentation.mixing import Mixing
 from study.parts.augmentation.views import Views
 from study.parts.selection.label_budget import NONE
@@ -187,9 +188,11 @@ def test_each_epoch_draws_by_the_uncertainty_after_the_one_before(problem: Probl
     assert torch.equal(drawn_by[1], next(own for own in expected if not torch.equal(own, expected[0])))
 
 
-def test_trusted_inputs_are_those_up_to_tau(problem: Problem) -> None:
-    trusted = next(yields(problem))["selection"].trusted
-    views = Views(Mixing(width=1, severity=1.0), 2, problem.stream("views"))
+@pytest.mark.parametrize(("movable", "operators"), [(True, OPERATORS), (False, tuple(PIXEL))])
+def test_trusted_inputs_are_those_up_to_tau(problem: Problem, movable: bool, operators: tuple[str, ...]) -> None:
+    task = dataclasses.replace(problem.task, affine_invariant=movable)
+    trusted = next(yields(dataclasses.replace(problem, task=task)))["selection"].trusted
+    views = Views(Mixing(width=1, severity=1.0, operators=operators), 2, problem.stream("views"))
     u = relative(view_entropy(problem.faulty, problem.repair_set, views))
     assert u[trusted].max() < u[~trusted].min()
     assert right(problem.faulty, problem.repair_set)[trusted].double().mean() > 0.97

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from study.data.split import Batch, Split
 from study.errors import NotApplicable
-from study.parts.augmentation.augmix import OPERATORS, REPLACE
+from study.parts.augmentation.augmix import REPLACE
 from study.parts.augmentation.drawn_transform import Transform
-from study.parts.augmentation.mixing import VIEWS, Mixing
+from study.parts.augmentation.mixing import VIEWS, Mixing, operators_for
 from study.parts.augmentation.style import HaarWCT
 from study.parts.augmentation.styled_copies import StyledCopies
 from study.parts.pictures.styles import style_pictures
@@ -73,7 +73,7 @@ class DeepRepair(Approach):
         # Steps 1 to 5: copies of the training images in the style of failing ones, and views in which they take part.
         data = random_share(problem.train, self.train_fraction, problem.stream("train_fraction"))
         copies = None if self.operator == "none" else self._styled_copies(problem, data)
-        operators = OPERATORS if copies is None else (*OPERATORS, REPLACE)
+        operators = (*operators_for(problem.task), *[REPLACE] * (copies is not None))
         mixing = Mixing(width=self.width, depth=self.depth, severity=self.severity, operators=operators)
         # Steps 6 to 9: AugMix's training on the images and these views.
         batches = data.batches(self.batch_size, problem.stream("batches"))

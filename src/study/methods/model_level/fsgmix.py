@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from study.data.split import Batch, joined
 from study.errors import NotApplicable, RepairFailed
-from study.parts.augmentation.augmix import OPERATORS, REPLACE
+from study.parts.augmentation.augmix import REPLACE
 from study.parts.augmentation.drawn_transform import Transform
 from study.parts.augmentation.guided_mix import guided_mix
-from study.parts.augmentation.mixing import VIEWS, Mixing
+from study.parts.augmentation.mixing import VIEWS, Mixing, operators_for
 from study.parts.selection.few_per_class import few_per_class
 from study.parts.selection.guides import Guides
 from study.parts.training.mixed_training import MixedTraining
@@ -76,7 +76,7 @@ class FSGMix(Approach):
         data = joined("train", [problem.train, failing] if self.add_failing else [problem.train])
         size = problem.recipe.batch_size if self.batch_size == "auto" else self.batch_size
         batches = Sampled(data, int(size), problem.stream("batches"), len(problem.train), self.train_fraction)
-        operators = (*OPERATORS, REPLACE) if self.guide == "operator" else OPERATORS
+        operators = (*operators_for(problem.task), *[REPLACE] * (self.guide == "operator"))
         views = GuidedViews(
             guide=self.guide,
             guides=Guides.of(failing, problem.task.num_classes, self.guide_class == "same"),

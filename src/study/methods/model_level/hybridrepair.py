@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from study.data.split import Split
 from study.errors import NotApplicable, RepairFailed
-from study.parts.augmentation.mixing import Mixing
+from study.parts.augmentation.mixing import Mixing, operators_for
 from study.parts.augmentation.views import Views
 from study.parts.network.activations import penultimate
 from study.parts.pictures.purchase import purchase_sheets
@@ -85,7 +85,8 @@ class HybridRepair(Approach):
         if not len(problem.train):
             raise NotApplicable("needs training inputs: there are none")
         model, validation, inputs = problem.copy(), problem.validation, problem.pool.inputs()
-        views = Views(Mixing(width=1, severity=self.severity), self.views, problem.stream("views"))  # step 1
+        mixing = Mixing(width=1, severity=self.severity, operators=operators_for(problem.task))
+        views = Views(mixing, self.views, problem.stream("views"))  # step 1
         pool = Split("pool", inputs, torch.full((len(inputs),), NONE, device=inputs.device))
         uncertainty = relative(view_entropy(model, pool, views))  # step 2
         held_out = relative(view_entropy(model, validation, views)), predict(model, validation)

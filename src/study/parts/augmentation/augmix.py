@@ -132,7 +132,7 @@ def _bytes(images: Tensor) -> Tensor:
     return images.round_().to(torch.int32).to(torch.uint8)
 
 
-_PIXEL: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+PIXEL: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "autocontrast": lambda images, level: autocontrast(images),
     "equalize": lambda images, level: equalize(images),
     "posterize": lambda images, level: posterize(images, 4 - (level * 4 / 10).int()),
@@ -156,7 +156,7 @@ def _affine(operator: Tensor, level: Tensor, height: int, width: int) -> Tensor:
     return torch.stack([*across, *downwards], dim=-1).view(*level.shape, 2, 3)
 
 
-OPERATORS: tuple[str, ...] = (*_PIXEL, *_AFFINE, *_TRANSLATIONS)
+OPERATORS: tuple[str, ...] = (*PIXEL, *_AFFINE, *_TRANSLATIONS)
 """AugMix's nine operators (without the four that resemble the corruptions of its benchmark)."""
 
 
@@ -224,7 +224,7 @@ def apply_chains(
 class _Step:
     """One operator for the image of each of n chains, in the order of the operators.
 
-    chains [n]: which they are; sizes: how many take each of _PIXEL, an affine operator, a translation, and "replace";
+    chains [n]: which they are; sizes: how many take each of PIXEL, an affine operator, a translation, and "replace";
     level [n]: of the operators; theta [A, 2, 3]: of the affine ones, as `warp` takes it; right, down: of the
     translations, as `shifted` takes them.
     """
@@ -238,7 +238,7 @@ class _Step:
 
     def __call__(self, images: Tensor) -> Tensor:
         *parts, affine, translated, replaced = images.split(self.sizes)
-        for index, (operate, level) in enumerate(zip(_PIXEL.values(), self.level.split(self.sizes), strict=False)):
+        for index, (operate, level) in enumerate(zip(PIXEL.values(), self.level.split(self.sizes), strict=False)):
             if len(level):
                 parts[index] = operate(parts[index], level)
         moved = shifted(translated, self.right, self.down)
@@ -251,7 +251,7 @@ def _steps(draws: ChainDraws, height: int, width: int) -> Iterator[_Step]:
     codes = torch.tensor([OPERATORS.index(name) if name != REPLACE else replaces for name in draws.operators])
     operator, order = torch.where(draws.active(), codes[draws.operator], ended).T.sort(dim=1, stable=True)
     level, sign = draws.level.T.gather(1, order), draws.sign.T.gather(1, order)
-    first, beyond = len(_PIXEL), len(_PIXEL) + len(_AFFINE)
+    first, beyond = len(PIXEL), len(PIXEL) + len(_AFFINE)
     affine, translated = (operator >= first) & (operator < beyond), (operator >= beyond) & (operator < replaces)
     theta = _normalised(_affine(operator[affine], (level * sign)[affine], height, width), height, width)
     moves, far = operator[translated], (level * sign)[translated]

@@ -7,10 +7,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from study.parts.augmentation.augmix import OPERATORS, apply_chains, draw_chains, draw_mix, mix, to_float, to_uint8
+from study.parts.augmentation.augmix import (
+    OPERATORS,
+    PIXEL,
+    apply_chains,
+    draw_chains,
+    draw_mix,
+    mix,
+    to_float,
+    to_uint8,
+)
+from study.problem.task import TaskSpec
 
 VIEWS = 2
 """Mixed views of each image in a training step, beside the clean one."""
+
+
+def operators_for(task: TaskSpec) -> tuple[str, ...]:
+    """AugMix's operators that keep the labels of a task: those on grey levels alone where images may not be moved."""
+    return OPERATORS if task.distortable else tuple(PIXEL)
 
 
 @dataclass(frozen=True, kw_only=True)
