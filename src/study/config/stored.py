@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import chdir
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ NO_FOLDERS = OmegaConf.create({"runtime": {"config_sources": [], "choices": {}}}
 def subject_of(folder: Path, trust: Sequence[str] = ()) -> tuple[DataModule, nn.Module]:
     """The data of a finished job, loaded, and its faulty model, in eval mode on the CPU.
 
+    Relative paths in its configuration are seen from the folder in which the job was started, while that is there.
+
     Args:
         folder: the job's.
         trust: packages or names outside this one whose code its configuration may name.
@@ -36,15 +39,27 @@ def subject_of(folder: Path, trust: Sequence[str] = ()) -> tuple[DataModule, nn.
         UsageError: The data or the faulty model are gone or have changed, or the configuration names other code.
     """
     result, values = Result.read(folder), _values(folder, trust)
-    data = made(values, "dataset", DataModule)  # type: ignore[type-abstract]
-    data.adopt(values["architecture"])
-    data.load(values["subject"]["seed"])
-    if (data.fingerprint, data.split_hash) != (result.tags.get("data"), result.tags.get("split")):
-        raise UsageError(f"{folder}: the data are not those of the job any more")
-    example = example_inputs(data.kind, data.input_shape, data.bounds, 2)
-    architecture = resolved_architecture(values["architecture"], data)
-    model = partial(make_classifier, architecture, data.mean, data.std, example)().eval()
-    return data, _faulty(folder, result, values["faulty"]["checkpoint"], model)
+    folder = folder.resolve()
+    with chdir(_started_in(folder)):
+        data = made(values, "dataset", DataModule)  # type: ignore[type-abstract]
+        data.adopt(values["architecture"])
+        data.load(values["subject"]["seed"])
+        if (data.fingerprint, data.split_hash) != (result.tags.get("data"), result.tags.get("split")):
+            raise UsageError(f"{folder}: the data are not those of the job any more")
+        example = example_inputs(data.kind, data.input_shape, data.bounds, 2)
+        architecture = resolved_architecture(values["architecture"], data)
+        model = partial(make_classifier, architecture, data.mean, data.std, example)().eval()
+        return data, _faulty(folder, result, values["faulty"]["checkpoint"], model)
+
+
+def _started_in(folder: Path) -> Path:
+    """The folder in which the command of a job was started, as Hydra notes it; the current one if that is gone."""
+    noted = folder / ".hydra" / "hydra.yaml"
+    if noted.is_file():
+        started = Path(yaml.safe_load(noted.read_text())["hydra"]["runtime"]["cwd"])
+        if started.is_dir():
+            return started
+    return Path.cwd()
 
 
 def _values(folder: Path, trust: Sequence[str]) -> dict[str, Any]:
@@ -69,7 +84,7 @@ def _faulty(folder: Path, result: Result, checkpoint: str | None, model: nn.Modu
             raise UsageError(f"{folder}: {path} is not the checkpoint of the job any more")
         model.get_submodule("net").load_state_dict(checkpoint_fits(model.get_submodule("net"), path))
         return model
-    path = folder.resolve() / origin.folder / WEIGHTS
+    path = folder / origin.folder / WEIGHTS
     if not path.is_file():
         raise UsageError(f"{folder}: its faulty model is gone ({path if origin.folder else 'it was not kept'})")
     load_state(model, path)
