@@ -242,6 +242,11 @@ def test_without_groups_or_threat_the_terms_are_off_or_refused() -> None:
     assert (of_a_table.aug, of_a_table.hinge, Joint().resolved(problem).hinge) == (0, 2, 1)
     moved = dataclasses.replace(problem.task, affine_invariant=False)
     assert Joint().resolved(dataclasses.replace(problem, task=moved)).aug == 0 < Joint().resolved(problem).aug
+    photos = [
+        dataclasses.replace(one, task=dataclasses.replace(one.task, input_shape=(3, 8, 8)))
+        for one in (problem, digits_problem(batch_norm=True))
+    ]
+    assert [Joint().resolved(one).aug for one in photos] == [0.5, 1], "all of it only without adversarial examples"
     for options, task in (({"adv": 1}, threatless), ({"fair": 0.5}, problem.task), ({"aug": 0.5}, table)):
         with pytest.raises(NotApplicable):
             Joint(**options).check(task)

@@ -130,18 +130,18 @@ class Joint(Approach):
 
     def resolved(self, problem: Problem) -> Joint:
         """The same approach without `auto`, save for the `epsilon` of inputs on which no attack is defined."""
-        task, threat = problem.task, problem.task.threat
+        task, threat, normalised = problem.task, problem.task.threat, has_batch_norm(problem.faulty)
         small = len(problem.train) + len(problem.repair_set) < SMALL
         usual: dict[str, Any] = {
             "epochs": 20 if small else 10,
             "lr": peak_rate(problem.faulty),
             "batch_size": 64 if small else 128,
             "extra_failing": 2 if small else 4,
-            "aug": (1.0 if small and task.input_shape[0] == 3 else 0.5) if task.distortable else 0.0,
+            "aug": (1.0 if small and normalised and task.input_shape[0] == 3 else 0.5) if task.distortable else 0.0,
             "mirror": problem.recipe.augmentation == "crop_flip",
             "hinge": 2.0 if task.kind == "table" else 1.0 if small else 0.5,
             "hinge_live": small,
-            "adv": 2.0 if threat is not None and not has_batch_norm(problem.faulty) else 0.0,
+            "adv": 2.0 if threat is not None and not normalised else 0.0,
             "epsilon": threat.radius * 2 / 3 if threat is not None else "auto",
             "bal": 0.5 if task.has_groups else 0.0,
             "fair": 0.5 if task.has_groups else 0.0,
