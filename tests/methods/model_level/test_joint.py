@@ -240,6 +240,7 @@ def test_without_groups_or_threat_the_terms_are_off_or_refused() -> None:
     table = dataclasses.replace(problem.task, kind="table", input_shape=(64,))
     of_a_table = Joint().resolved(dataclasses.replace(problem, task=table))
     assert (of_a_table.aug, of_a_table.hinge, Joint().resolved(problem).hinge) == (0, 2, 1)
+    assert of_a_table.adv == 1
     moved = dataclasses.replace(problem.task, affine_invariant=False)
     assert Joint().resolved(dataclasses.replace(problem, task=moved)).aug == 0 < Joint().resolved(problem).aug
     photos = [

@@ -141,7 +141,7 @@ class Joint(Approach):
             "mirror": problem.recipe.augmentation == "crop_flip",
             "hinge": 2.0 if task.kind == "table" else 1.0 if small else 0.5,
             "hinge_live": small,
-            "adv": 2.0 if threat is not None and not normalised else 0.0,
+            "adv": 0.0 if threat is None or normalised else 1.0 if task.kind == "table" else 2.0,
             "epsilon": threat.radius * 2 / 3 if threat is not None else "auto",
             "bal": 0.5 if task.has_groups else 0.0,
             "fair": 0.5 if task.has_groups else 0.0,
