@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from study.config.stored import subject_of
+from study.data.arrays import Arrays
 from study.errors import UsageError
 from study.problem.prediction import accuracy
-from study.storage.paths import multirun
+from study.storage.paths import data_root, multirun
 from study.tracking.result import RESULT, Result
 from tests.commands import prepared
 
@@ -38,8 +39,11 @@ def test_relative_paths_are_seen_from_where_the_job_was_started(
     folder = next(multirun().rglob(RESULT)).parent
 
     monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("STUDY_DATA", "data")
+    load, seen = Arrays.load, []
+    monkeypatch.setattr(Arrays, "load", lambda self, seed: (seen.append(data_root()), load(self, seed)))
     data, faulty = subject_of(folder)
-    assert Path.cwd() == elsewhere
+    assert (Path.cwd(), seen) == (elsewhere, [elsewhere / "data"])
     assert accuracy(faulty, data.splits["test"]) == Result.read(folder).metrics["before/accuracy"]
     assert torch.equal(next(faulty.get_submodule("net").parameters()), next(net.parameters()))
     here.rename(tmp_path / "gone")

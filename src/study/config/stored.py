@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import chdir
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import chdir, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def subject_of(folder: Path, trust: Sequence[str] = ()) -> tuple[DataModule, nn.
     """
     result, values = Result.read(folder), _values(folder, trust)
     folder = folder.resolve()
-    with chdir(_started_in(folder)):
+    with _seen_from(_started_in(folder)):
         data = made(values, "dataset", DataModule)  # type: ignore[type-abstract]
         data.adopt(values["architecture"])
         data.load(values["subject"]["seed"])
@@ -50,6 +51,16 @@ def subject_of(folder: Path, trust: Sequence[str] = ()) -> tuple[DataModule, nn.
         architecture = resolved_architecture(values["architecture"], data)
         model = partial(make_classifier, architecture, data.mean, data.std, example)().eval()
         return data, _faulty(folder, result, values["faulty"]["checkpoint"], model)
+
+
+@contextmanager
+def _seen_from(place: Path) -> Iterator[None]:
+    """Relative paths are seen from `place`, but for those in the environment."""
+    for name in ("STUDY_DATA", "STUDY_HOME"):
+        if given := os.environ.get(name):
+            os.environ[name] = str(Path(given).expanduser().absolute())
+    with chdir(place):
+        yield
 
 
 def _started_in(folder: Path) -> Path:
