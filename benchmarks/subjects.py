@@ -35,7 +35,8 @@ HEAD = """# Every subject, repaired on one core
 
 Means over the seeds that ended with a repair of one faulty model per subject, in percent; the scale of each subject
 stands in subject_rows.py. Published repair rates are at the study's full scale: nothing to compare these with. A cell
-without an arrow: no seed was repaired, or the property is not applicable."""
+without an arrow: no seed was repaired, or the property is not applicable. Seconds are of the clock, beside other work on
+the machine."""
 METHODS = ("finetune", "joint", "arachne", "fsgmix")
 SEEDS = 3
 RATES = {
@@ -70,7 +71,7 @@ def main() -> None:
 def command(subject: Subject, method: str, seeds: int) -> list[str]:
     """What a user would type after `python -m study`."""
     passes = subject.views if method == "fsgmix" else subject.epochs
-    short = () if passes is None or method == "arachne" else (f"method.epochs={passes}",)
+    epochs = () if passes is None or method == "arachne" else (f"method.epochs={passes}",)
     return [
         "--multirun",
         "--config-dir",
@@ -78,7 +79,7 @@ def command(subject: Subject, method: str, seeds: int) -> list[str]:
         f"+method={method}",
         f"dataset={subject.dataset}",
         *subject.overrides,
-        *short,
+        *epochs,
         "metric=margin",
         f"metric.attacks.margin_attack_success_rate.samples={subject.attacked}",
         "subject.seed=0",
