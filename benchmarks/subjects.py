@@ -35,7 +35,7 @@ HEAD = """# Every subject, repaired on one core
 
 Means over the seeds that ended with a repair of one faulty model per subject, in percent; the scale of each subject
 stands in subject_rows.py. Published repair rates are at the study's full scale: nothing to compare these with. A cell
-without an arrow: no seed was repaired, or the property is not applicable. Seconds are of the clock, beside other work."""
+without an arrow: no seed was repaired, or the property is not applicable. Seconds: of the clock, beside other work."""
 METHODS = ("finetune", "joint", "arachne", "fsgmix")
 SEEDS = 3
 RATES = {
