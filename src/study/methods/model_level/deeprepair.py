@@ -18,7 +18,6 @@ from torch import Tensor
 
 from study.data.split import Batch, Split
 from study.errors import NotApplicable
-from study.parts.augmentation.augmix import REPLACE
 from study.parts.augmentation.drawn_transform import Transform
 from study.parts.augmentation.mixing import VIEWS, Mixing, operators_for
 from study.parts.augmentation.style import HaarWCT
@@ -73,7 +72,7 @@ class DeepRepair(Approach):
         # Steps 1 to 5: copies of the training images in the style of failing ones, and views in which they take part.
         data = random_share(problem.train, self.train_fraction, problem.stream("train_fraction"))
         copies = None if self.operator == "none" else self._styled_copies(problem, data)
-        operators = (*operators_for(problem.task), *[REPLACE] * (copies is not None))
+        operators = operators_for(problem.task, replaces=copies is not None)
         mixing = Mixing(width=self.width, depth=self.depth, severity=self.severity, operators=operators)
         # Steps 6 to 9: AugMix's training on the images and these views.
         batches = data.batches(self.batch_size, problem.stream("batches"))

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from study.data.split import Batch, joined
 from study.errors import NotApplicable, RepairFailed
-from study.parts.augmentation.augmix import REPLACE
 from study.parts.augmentation.drawn_transform import Transform
 from study.parts.augmentation.guided_mix import guided_mix
 from study.parts.augmentation.mixing import VIEWS, Mixing, operators_for
@@ -76,7 +75,7 @@ class FSGMix(Approach):
         data = joined("train", [problem.train, failing] if self.add_failing else [problem.train])
         size = problem.recipe.batch_size if self.batch_size == "auto" else self.batch_size
         batches = Sampled(data, int(size), problem.stream("batches"), len(problem.train), self.train_fraction)
-        operators = (*operators_for(problem.task), *[REPLACE] * (self.guide == "operator"))
+        operators = operators_for(problem.task, replaces=self.guide == "operator")
         views = GuidedViews(
             guide=self.guide,
             guides=Guides.of(failing, problem.task.num_classes, self.guide_class == "same"),

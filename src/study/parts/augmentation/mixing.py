@@ -10,6 +10,7 @@ from torch import Tensor
 from study.parts.augmentation.augmix import (
     OPERATORS,
     PIXEL,
+    REPLACE,
     apply_chains,
     draw_chains,
     draw_mix,
@@ -23,9 +24,13 @@ VIEWS = 2
 """Mixed views of each image in a training step, beside the clean one."""
 
 
-def operators_for(task: TaskSpec) -> tuple[str, ...]:
-    """AugMix's operators that keep the labels of a task: those on grey levels alone where images may not be moved."""
-    return OPERATORS if task.distortable else tuple(PIXEL)
+def operators_for(task: TaskSpec, *, replaces: bool = False) -> tuple[str, ...]:
+    """AugMix's operators that keep the labels of a task: those on grey levels alone where images may not be moved.
+
+    replaces: with augmix.REPLACE, by which a chain starts from another image.
+    """
+    usual = OPERATORS if task.distortable else tuple(PIXEL)
+    return (*usual, REPLACE) if replaces else usual
 
 
 @dataclass(frozen=True, kw_only=True)
