@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 import pandas
 
 from benchmarks.subject_rows import SUBJECTS, Subject
-from benchmarks.subjects import HERE, finished
+from benchmarks.subjects import HERE, finished, renewed, stored
 from study.frontier.repairs import Row, Stored, rows_of
 from study.runtime.progress import log_lines
 from study.storage.files import write_atomically
@@ -39,11 +39,10 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("STUDY_HOME", str(HERE / "home"))
     log_lines(sys.stderr)
-    frame = pandas.read_csv(TABLE) if TABLE.exists() else pandas.DataFrame({"subject": []})
+    frame = stored(TABLE)
     for subject in (subject for subject in SUBJECTS if subject.name in (options.only or names)):
         print(f"{subject.name} ({subject.scale})", file=sys.stderr)
-        frame = pandas.concat([frame[frame["subject"] != subject.name], pandas.DataFrame(lines(subject))])
-        frame = frame.sort_values("subject", key=lambda column: column.map(names.index), kind="stable")
+        frame = renewed(frame, subject, lines(subject))
         write_atomically(TABLE, frame.to_csv(index=False, float_format="%.4g"))
         write_atomically(TABLE.with_suffix(".md"), f"{HEAD}\n\n{markdown(frame)}\n")
     print(markdown(frame))
@@ -53,8 +52,8 @@ def lines(subject: Subject) -> Iterator[dict[str, object]]:
     """A line of the table for each approach that repaired the subject."""
     rows = {}
     for method, folders in finished(subject).items():
-        stored = [Stored(folder=folder, result=Result.read(folder)) for folder in folders]
-        if repaired := [each for each in stored if each.result.tags["outcome"] == "repaired"]:
+        repairs = [Stored(folder=folder, result=Result.read(folder)) for folder in folders]
+        if repaired := [each for each in repairs if each.result.tags["outcome"] == "repaired"]:
             (rows[method],) = rows_of(repaired)
     for method, row in rows.items():
         others = {name: other for name, other in rows.items() if name != method}

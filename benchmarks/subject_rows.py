@@ -13,8 +13,9 @@ class Subject:
     dataset: its name in `conf/dataset`; label: what the table calls it; scale: network and share of the data, in words;
     overrides: the settings of that scale; epochs: passes of `joint`, as many as it takes by itself where that is not
     too long, and of `finetune`, its control; views: passes of `fsgmix`, which trains on three views of each input,
-    None: as many as it takes by itself; attacked: test inputs under the margin attack; check: accuracy of a quick model
-    of another kind on this data, in percent, None where there is none to compare with.
+    None: as many as it takes by itself; splits: how often the data is split and a faulty model trained, where one test
+    split is too small to tell approaches apart; attacked: test inputs under the margin attack; check: accuracy of a
+    quick model of another kind on this data, in percent, None where there is none to compare with.
     """
 
     dataset: str
@@ -23,6 +24,7 @@ class Subject:
     label: str = ""
     epochs: int = 20
     views: int | None = None
+    splits: int = 1
     attacked: int = 100
     check: float | None = None
 
@@ -31,18 +33,24 @@ class Subject:
         """What the table calls it."""
         return self.label or self.dataset
 
+    @property
+    def seeds(self) -> int:
+        """How many seeds of each repair there are: three of one faulty model, or one of each."""
+        return 3 if self.splits == 1 else self.splits
+
 
 NARROW = "architecture.width=0.125"
 SUBJECTS: Sequence[Subject] = (
-    Subject("german", "default", attacked=500, check=75.1),
-    Subject("compas", "default", attacked=500, check=67.6),
+    Subject("german", "default", splits=10, attacked=500, check=75.1),
+    Subject("compas", "default", splits=10, attacked=500, check=67.6),
     Subject("adult", "default", epochs=10, attacked=500, check=85.2),
-    Subject("digits_s", "default", attacked=500),
+    Subject("digits_s", "default", splits=10, attacked=500),
     Subject(
         "medmnist",
         "a small CNN with BatchNorm",
         ("dataset.flag=breastmnist", "architecture=small_cnn", "architecture.batch_norm=true"),
         label="breastmnist",
+        splits=10,
         check=88.5,
     ),
     Subject(

@@ -8,6 +8,7 @@ from statistics import mean, stdev
 import pandas
 
 from benchmarks.published import LEGEND, label, regimes
+from benchmarks.readme import with_lines
 from benchmarks.rows import ROWS
 from study.report.published import published as published_result
 from study.tracking.result import Result
@@ -39,7 +40,6 @@ IN_README = {
     "published seconds": "seconds, published",
 }
 """Columns of the README's table, and their titles there."""
-BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 IN_A_COLUMN = {"cost/peak_memory"}
 PASSES = """passes: matrix products and convolutions of the repair, counted in forward passes of the whole network over
 one input (seed 0); seconds / passes: the repair's CPU seconds over those that so many passes take in large batches.
@@ -98,15 +98,13 @@ def markdown(frame: pandas.DataFrame, overhead: Mapping[str, float]) -> str:
 
 def with_table(readme: str, frame: pandas.DataFrame) -> str:
     """The README with one line per approach between its two marks; controls are in the long table alone."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
     ideas = {row.label: row.idea for row in ROWS if row.idea}
     rates = dict(zip(frame["approach"], frame["repair rate"], strict=True))
     shown = frame[frame["approach"].isin(ideas)].assign(idea=frame["approach"].map(ideas))
     shown["as published"] = [rates.get(label(name)) for name in shown["approach"]]
     header, *lines = rows(shown[[*IN_README, "published outcome"]])
     header = "| " + " | ".join(IN_README.values()) + " |"
-    return "\n".join([before + BEGIN, header, *lines, END + after])
+    return with_lines(readme, "benchmark", [header, *lines])
 
 
 def rows(frame: pandas.DataFrame) -> list[str]:

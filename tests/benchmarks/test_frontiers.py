@@ -8,10 +8,9 @@ import pandas
 import pytest
 
 from benchmarks.frontiers import line, lines, markdown
-from benchmarks.subjects import command
 from study.frontier.curves import Point
 from study.frontier.repairs import Row
-from tests.benchmarks.test_subjects import SMALL
+from tests.benchmarks.test_subjects import SMALL, one
 from tests.commands import result_of
 
 
@@ -32,7 +31,7 @@ def test_a_line_holds_the_most_within_the_limit_and_the_best_other_at_the_same_f
 
 
 def test_it_takes_the_finished_repairs_of_a_subject(store: Path) -> None:
-    result = result_of(*command(SMALL, "finetune", 1))
+    result = result_of(*one(SMALL, "finetune", 0))
     (told,) = lines(SMALL)
     assert (told["method"], told["seeds"]) == ("finetune", 1)
     assert told["repair rate"] == pytest.approx(100 * result.metrics["after/repair_rate"])

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import run
 from benchmarks.published import AS_PUBLISHED, NAMES, WITHOUT, label, regimes
 from benchmarks.rows import ROWS
-from benchmarks.table import BEGIN, END, with_table
+from benchmarks.table import with_table
 from study.config.options import options
 from study.report.published import published
 from tests.commands import compositions
@@ -72,7 +72,9 @@ def test_three_columns_have_three_sources() -> None:
 def test_the_readme_shows_the_repair_rate_as_published_beside_ours() -> None:
     lines = [line("arachne", 13.61), line("· finetune, the same seconds", 16.9)]
     lines += [line("care", 17.5, **{"published outcome": "unadaptable"}), line("· finetune, the same seconds", 32.4)]
-    text = with_table(f"a\n{BEGIN}\n{END}\nb", pandas.DataFrame([*lines, line(label("arachne"), 4.24)]))
+    readme = "a\n<!-- benchmark: begin -->\nold\n<!-- benchmark: end -->\nb"
+    text = with_table(readme, pandas.DataFrame([*lines, line(label("arachne"), 4.24)]))
+    assert text.startswith("a\n<!-- benchmark: begin -->\n|") and text.endswith("|\n<!-- benchmark: end -->\nb")
     told = cells([text_line for text_line in text.splitlines() if text_line.startswith("|")])
     assert set(told) == {"arachne", "care"}
     assert (told["arachne"]["repair rate, ours"], told["arachne"]["as published"]) == ("13.6", "4.2")
