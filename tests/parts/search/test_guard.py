@@ -6,7 +6,7 @@ from torch import Tensor
 from study.data.split import Split
 from study.parts.network.places import Entries, write
 from study.parts.search.evolution import Population
-from study.parts.search.guard import Guard, clearly_loses, keeps_accuracy
+from study.parts.search.guard import Guard, clearly_loses, fall_of, keeps_accuracy
 from study.problem.prediction import right
 from tests.problems import digits_problem
 
@@ -88,3 +88,16 @@ def test_a_fall_in_accuracy_is_clear_from_five_items_that_broke_and_none_that_wa
     assert clearly_loses(before, torch.arange(20) < 5)
     assert not clearly_loses(before, (torch.arange(20) >= 5) & (torch.arange(20) < 15))  # as many repaired as broken
     assert not clearly_loses(before, before) and not clearly_loses(before, torch.arange(20) < 20)
+
+
+def test_a_fall_on_the_split_that_chose_the_epoch_counts_if_the_repair_split_agrees() -> None:
+    problem = digits_problem()
+    worse, count = problem.copy(), len(problem.validation)
+    write(worse, BIASES, harmful(1)[0])
+    kept, before = (int(right(model, problem.validation).sum()) for model in (worse, problem.faulty))
+    told = f"{kept} of {count} right, {before} before"
+    ours = dataclasses.replace(problem, history=problem.faulty)
+    hard = dataclasses.replace(ours, passing=problem.passing[:1])  # hardly any of the repair split is right before
+    theirs = dataclasses.replace(hard, history=None)  # a checkpoint was not chosen on it
+    assert [fall_of(posed, worse) for posed in (ours, hard, theirs)] == [told, None, told]
+    assert fall_of(ours, problem.faulty) is None

@@ -20,7 +20,7 @@ from study.data.split import Split
 from study.errors import NotApplicable, RepairFailed
 from study.models.votes import UnanimousVote
 from study.parts.augmentation.affine import RandomAffine
-from study.parts.search.guard import clearly_loses
+from study.parts.search.guard import fall_of
 from study.parts.training.fairness import balancing_weights
 from study.parts.training.fine_tuning import training_data
 from study.parts.training.free_adversarial import FreeAdversary
@@ -28,7 +28,6 @@ from study.parts.training.joint_training import JointTraining
 from study.parts.training.loss_hinge import LossHinge
 from study.parts.training.oversampling import Oversampled
 from study.parts.training.schedule import has_batch_norm, over_steps, peak_rate, with_schedule
-from study.problem.prediction import right
 from study.problem.problem import Problem
 from study.problem.recipe import Auto
 from study.problem.task import TaskSpec
@@ -86,10 +85,8 @@ class Joint(Approach):
         voting = self.runs > 1
         repaired = UnanimousVote.of(problem.copy(), models) if voting else models[0]
         costs = {"models": self.runs + voting}
-        before, after = (right(model, problem.validation) for model in (problem.faulty, repaired))
-        if clearly_loses(before, after):
-            counts = f"{int(after.sum())} of {len(after)} right, {int(before.sum())} before"
-            raise RepairFailed(f"validation accuracy fell: {counts}", **costs)
+        if fall := fall_of(problem, repaired):
+            raise RepairFailed(f"validation accuracy fell: {fall}", **costs)
         return Repaired(repaired, costs)
 
     def training(self, problem: Problem, data: Split, hinge: LossHinge | None, run: int) -> JointTraining:

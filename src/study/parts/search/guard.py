@@ -84,10 +84,23 @@ def keeps_accuracy(problem: Problem, model: nn.Module) -> bool:
     return bool(after.sum() >= before.sum())
 
 
+def fall_of(problem: Problem, model: nn.Module) -> str | None:
+    """In words, how far validation accuracy falls from the faulty model to `model`; None where it does not clearly.
+
+    A faulty model that was trained here (it has a history) is the epoch that was best on validation, so that its count
+    there flatters it: `model` has to fall below its accuracy on the repair split too, which had no part in the choice.
+    """
+    before, after = (right(each, problem.validation) for each in (problem.faulty, model))
+    if not clearly_loses(before, after):
+        return None
+    unflattered = len(problem.passing) / len(problem.repair_set)
+    if problem.history is not None and after.double().mean().item() >= unflattered:
+        return None
+    return f"{int(after.sum())} of {len(after)} right, {int(before.sum())} before"
+
+
 def clearly_loses(before: Tensor, after: Tensor) -> bool:
     """Whether fewer items are right after than before, by more than chance explains at 5 % (exact one-sided sign test).
-
-    The faulty model is the epoch that was best on validation, so that its count there flatters it a little.
 
     Args:
         before, after: [N] bool, whether each item is right.
