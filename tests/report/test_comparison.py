@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from study.report.comparison import Comparison, Row, Subject, compare
+from study.report.identity import identified
 from study.report.properties import Property
 from study.report.selection import newest
 from tests.report.store import repeated
@@ -172,3 +173,20 @@ def test_a_figure_says_how_it_was_measured_in_its_own_runs(frame: pd.DataFrame) 
     assert subject.rows[0].figures["attack_success_rate"].protocol == "PGD, 493 inputs\nPGD, 500 inputs"
     assert subject.faulty.figures["attack_success_rate"].protocol == "PGD, 493 inputs\nPGD, 500 inputs"
     assert subject.rows[0].figures["accuracy"].protocol == ""
+
+
+def test_rows_of_one_repair_name_it_alike_whatever_the_safeguard_and_the_measures(frame: pd.DataFrame) -> None:
+    one = frame[frame["method"] == "full/joint"].iloc[0]
+    few, many = {"metric.samples": "10"}, {"metric.samples": "500"}
+    longer = {"method.epochs": "9"}
+    told = [
+        {"row": "bare", "params": few, "measures": {"asr": "10"}},
+        {"row": "bare", "params": many, "measures": {"asr": "500"}},
+        {"row": "guarded", "params": many, "safeguard": "unanimity", "approach": "full/joint + unanimity"},
+        {"row": "other", "params": few | longer, "approach": "full/joint"},
+    ]
+    runs = pd.DataFrame([one.to_dict() | {"measures": {}} | own for own in told])
+    (subject,) = compare(identified(runs)).subjects
+    repairs = sorted((row.safeguard, row.repair) for row in subject.rows)
+    bare = [("none", "full/joint"), ("none", "full/joint"), ("none", "full/joint, method.epochs=9")]
+    assert repairs == [*bare, ("unanimity", "full/joint")]

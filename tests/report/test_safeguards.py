@@ -43,8 +43,9 @@ def row(name: str, *values: float, word: str = "repaired", key: str = "accuracy"
         if values
     }
     method, _, safeguard = name.partition(" + ")
-    count = max(1, len(values))
-    return Row(name, method, safeguard or "none", "model", count, (Outcome(word, count, ()),), 0, 0, every)
+    count, repair = max(1, len(values)), method.partition(",")[0]
+    outcomes = (Outcome(word, count, ()),)
+    return Row(name, method, safeguard or "none", "model", count, outcomes, 0, 0, every, repair=repair)
 
 
 def subject(*rows: Row) -> Subject:
@@ -70,6 +71,12 @@ def test_repairs_with_several_safeguards_are_drawn() -> None:
         "finetune epochs=2": {"none", "soft_voting tau=0.3"},
     }
     assert [item.key for item in safeguards.shown(found, PROPERTIES)] == ["accuracy"]
+
+
+def test_a_repair_measured_in_several_ways_is_drawn_once_beside_its_safeguards() -> None:
+    ways = row("care, metric samples=10", 0.8), row("care, metric samples=500", 0.8, 0.9)
+    found = safeguards.boxes(subject(*ways, row("care + unanimity", 0.7)))
+    assert found == {"care": {"none": ways[1], "unanimity": row("care + unanimity", 0.7)}}
 
 
 def test_each_box_holds_the_values_of_its_seeds() -> None:

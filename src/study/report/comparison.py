@@ -32,10 +32,11 @@ class Outcome:
 class Row:
     """One approach with its settings (and a safeguard, if any) on one subject.
 
-    name: the approach as a reader sees it, unlike every other of its subject; settings: what of it is neither method
-    nor safeguard; figures: of its `repaired` runs, by property key; not_applicable: why other properties have none, by
-    key; seeds: of its runs, in order; verdict: what is to be said where accuracy does not rise; p_value: of the change
-    in accuracy (see `ranking.p_value`); fitted: of the failing inputs that the repair was given, the share right after.
+    name: the approach as a reader sees it, unlike every other of its subject; repair: the same for rows of one repair
+    that differ in safeguard or in how they were measured; settings: what of it is neither method nor safeguard;
+    figures: of its `repaired` runs, by property key; not_applicable: why other properties have none, by key; seeds: of
+    its runs, in order; verdict: what is to be said where accuracy does not rise; p_value: of the change in accuracy
+    (see `ranking.p_value`); fitted: of the failing inputs that the repair was given, the share right after.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Row:
     figures: Mapping[str, Figure]
     published: Publication | None = None
     not_applicable: Mapping[str, str] = field(default_factory=dict)
+    repair: str = ""
     settings: str = ""
     seeds: tuple[str, ...] = ()
     verdict: str = ""
@@ -129,7 +131,8 @@ def _subject(name: str, runs: pd.DataFrame, properties: Sequence[Property]) -> S
     groups = {tuple(map(str, key[1:])): group for key, group in approaches.groupby(ROW)}
     names = {key: _shortest(group["approach"]) for key, group in groups.items()}
     added = distinct(names, {key: shared(group["params"], OF_ROW) for key, group in groups.items()})
-    rows = [_row(names[key], added[key], group, properties) for key, group in groups.items()]
+    repairs = _repairs(names, groups)
+    rows = [_row(names[key], added[key], repairs[key], group, properties) for key, group in groups.items()]
     rows.sort(
         key=lambda row: (_depth(row.level), row.method, row.safeguard != "none", row.safeguard, natural(row.name))
     )
@@ -143,11 +146,22 @@ def _shortest(names: pd.Series) -> str:
     return min(map(str, names), key=lambda name: (len(name), name))
 
 
+def _repairs(
+    names: Mapping[tuple[str, ...], str], groups: Mapping[tuple[str, ...], pd.DataFrame]
+) -> dict[tuple[str, ...], str]:
+    """What to call the repair of each row: its approach without the safeguard, told apart by the method's settings."""
+    known = {key: shared(group["params"], ("method.",)) for key, group in groups.items()}
+    told = {key: (names[key].partition(" + ")[0], str(sorted(known[key].items()))) for key in groups}
+    settings = {told[key]: own for key, own in known.items()}
+    added = distinct({repair: repair[0] for repair in settings}, settings)
+    return {key: ", ".join(filter(None, [repair[0], added[repair]])) for key, repair in told.items()}
+
+
 def _depth(level: str) -> int:
     return LEVELS.index(level) if level in LEVELS else len(LEVELS)
 
 
-def _row(approach: str, added: str, runs: pd.DataFrame, properties: Sequence[Property]) -> Row:
+def _row(approach: str, added: str, repair: str, runs: pd.DataFrame, properties: Sequence[Property]) -> Row:
     repaired, first = runs[runs["outcome"] == "repaired"], runs.iloc[0]
     method, safeguard = str(first["method"]), str(first["safeguard"])
     found = {item.key: own for item in properties if (own := figures.repaired(repaired, item)) is not None}
@@ -172,6 +186,7 @@ def _row(approach: str, added: str, runs: pd.DataFrame, properties: Sequence[Pro
         # A safeguard changes the result, so the figures of the bare approach do not belong beside it.
         published=published(method, str(first["dataset_option"])) if safeguard == "none" else None,
         not_applicable=_not_applicable(repaired),
+        repair=repair,
         settings=" ".join(filter(None, [_settings(approach, method, safeguard), added])),
         seeds=tuple(sorted(runs["seed"], key=natural)),
         verdict=ranking.verdict(accuracy),

@@ -25,12 +25,15 @@ Boxes = Mapping[str, Mapping[str, Row]]
 
 
 def boxes(subject: Subject) -> Boxes:
-    """The repairs of a subject that were measured with a safeguard and without one, or with several."""
+    """The repairs of a subject that were measured with a safeguard and without one, or with several.
+
+    Of a repair that was measured alone in several ways, the one with most seeds.
+    """
     found: dict[str, dict[str, Row]] = {}
     for row in subject.rows:
-        repair, _, safeguard = row.name.partition(" + ")
-        if row.repaired:
-            found.setdefault(repair, {})[safeguard or ALONE] = row
+        own, safeguard = found.setdefault(row.repair, {}), row.name.partition(" + ")[2] or ALONE
+        if row.repaired > (own[safeguard].repaired if safeguard in own else 0):
+            own[safeguard] = row
     return {repair: rows for repair, rows in found.items() if len(rows) > 1}
 
 
