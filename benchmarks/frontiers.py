@@ -56,7 +56,8 @@ def lines(subject: Subject) -> Iterator[dict[str, object]]:
         if repaired := [each for each in repairs if each.result.tags["outcome"] == "repaired"]:
             (rows[method],) = rows_of(repaired)
     for method, row in rows.items():
-        others = {name: other for name, other in rows.items() if name != method}
+        own = method.partition(",")[0]
+        others = {name: other for name, other in rows.items() if name.partition(",")[0] != own}
         yield {"subject": subject.name, "method": method} | line(row, others)
 
 

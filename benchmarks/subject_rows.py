@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+UNANIMOUS = "joint, 4 runs"
+ROWS: Mapping[str, Sequence[str]] = {
+    "finetune": (),
+    "joint": (),
+    UNANIMOUS: ("method.runs=4",),
+    "arachne": (),
+    "fsgmix": (),
+}
+"""An approach, or one of its settings, by what the tables call it: NAME or NAME, SETTING; and the settings."""
 
 
 @dataclass(frozen=True)
@@ -14,8 +24,9 @@ class Subject:
     overrides: the settings of that scale; epochs: passes of `joint`, as many as it takes by itself where that is not
     too long, and of `finetune`, its control; views: passes of `fsgmix`, which trains on three views of each input,
     None: as many as it takes by itself; splits: how often the data is split and a faulty model trained, where one test
-    split is too small to tell approaches apart; attacked: test inputs under the margin attack; check: accuracy of a
-    quick model of another kind on this data, in percent, None where there is none to compare with.
+    split is too small to tell approaches apart; unanimous: whether `joint` is run with several trainings that
+    have to agree, too; attacked: test inputs under the margin attack; check: accuracy of a quick model of another kind
+    on this data, in percent, None where there is none to compare with.
     """
 
     dataset: str
@@ -25,6 +36,7 @@ class Subject:
     epochs: int = 20
     views: int | None = None
     splits: int = 1
+    unanimous: bool = False
     attacked: int = 100
     check: float | None = None
 
@@ -34,6 +46,11 @@ class Subject:
         return self.label or self.dataset
 
     @property
+    def rows(self) -> list[str]:
+        """Which of `ROWS` it is repaired by."""
+        return [name for name in ROWS if self.unanimous or name != UNANIMOUS]
+
+    @property
     def seeds(self) -> int:
         """How many seeds of each repair there are: three of one faulty model, or one of each."""
         return 3 if self.splits == 1 else self.splits
@@ -41,16 +58,17 @@ class Subject:
 
 NARROW = "architecture.width=0.125"
 SUBJECTS: Sequence[Subject] = (
-    Subject("german", "default", splits=10, attacked=500, check=75.1),
-    Subject("compas", "default", splits=10, attacked=500, check=67.6),
+    Subject("german", "default", splits=10, unanimous=True, attacked=500, check=75.1),
+    Subject("compas", "default", splits=10, unanimous=True, attacked=500, check=67.6),
     Subject("adult", "default", epochs=10, attacked=500, check=85.2),
-    Subject("digits_s", "default", splits=10, attacked=500),
+    Subject("digits_s", "default", splits=10, unanimous=True, attacked=500),
     Subject(
         "medmnist",
         "a small CNN with BatchNorm",
         ("dataset.flag=breastmnist", "architecture=small_cnn", "architecture.batch_norm=true"),
         label="breastmnist",
         splits=10,
+        unanimous=True,
         check=88.5,
     ),
     Subject(
@@ -64,6 +82,7 @@ SUBJECTS: Sequence[Subject] = (
         "utkface",
         "a quarter of FaceNet's width, 6,000 faces",
         ("architecture=facenet_small",),
+        unanimous=True,
         check=86.1,
     ),
     Subject(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas
 
-from benchmarks.subject_rows import SUBJECTS, Subject
+from benchmarks.subject_rows import ROWS, SUBJECTS, UNANIMOUS, Subject
 from study.report.published import published
 from study.tracking.result import Result
 
@@ -19,7 +19,6 @@ Means over the seeds that ended with a repair, in percent: three seeds of one fa
 of each of ten splits with a faulty model of its own. The scale of each subject stands in subject_rows.py. Published
 repair rates are at the study's full scale: nothing to compare these with. A cell without an arrow: no seed was
 repaired, or the property is not applicable. Seconds: of the clock, beside other work."""
-METHODS = ("finetune", "joint", "arachne", "fsgmix")
 RATES = {
     "accuracy": "accuracy",
     "margin ASR": "margin_attack_success_rate",
@@ -75,14 +74,15 @@ def markdown(frame: pandas.DataFrame) -> str:
 
 def in_readme(frame: pandas.DataFrame) -> list[str]:
     """A line per subject: its accuracy before, then what each approach changes."""
-    told = [["subject", "splits", "accuracy before", *METHODS], ["---"] * (3 + len(METHODS))]
+    methods = [name for name in ROWS if name != UNANIMOUS]
+    told = [["subject", "splits", "accuracy before", *methods], ["---"] * (3 + len(methods))]
     known = {subject.name: subject for subject in SUBJECTS}
     for name, own in frame.groupby("subject", sort=False):
         records = own.to_dict(orient="records")
         changes = {record["method"]: _change(record) for record in records}
         most = max(records, key=lambda record: record["repaired"])
         cells = [str(name), str(known[str(name)].splits), _shown(most["accuracy before"])]
-        told.append([*cells, *(changes.get(method, "") for method in METHODS)])
+        told.append([*cells, *(changes.get(method, "") for method in methods)])
     return ["| " + " | ".join(cells) + " |" for cells in told]
 
 

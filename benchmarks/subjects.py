@@ -18,8 +18,8 @@ from pathlib import Path
 import pandas
 
 from benchmarks.readme import with_lines
-from benchmarks.subject_rows import SUBJECTS, Subject
-from benchmarks.subject_table import HEAD, METHODS, in_readme, line, markdown
+from benchmarks.subject_rows import ROWS, SUBJECTS, Subject
+from benchmarks.subject_table import HEAD, in_readme, line, markdown
 from study.cli.plan import check
 from study.config.compose import composed, parsed
 from study.config.keys import keys_of
@@ -39,16 +39,17 @@ def main() -> None:
     names = [subject.name for subject in SUBJECTS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=names, metavar="SUBJECT", help=f"any of: {', '.join(names)}")
-    parser.add_argument("--methods", nargs="*", choices=METHODS, default=METHODS, help="these approaches alone")
+    parser.add_argument(
+        "--rows", nargs="*", choices=ROWS, default=ROWS, metavar="ROW", help=f"any of: {'; '.join(ROWS)}"
+    )
     parser.add_argument("--collect", action="store_true", help="run nothing: the table of what is there")
     options = parser.parse_args()
     os.environ.setdefault("STUDY_HOME", str(HERE / "home"))
     chosen = [subject for subject in SUBJECTS if subject.name in (options.only or names)]
     for subject in [] if options.collect else chosen:
-        for method in options.methods:
-            run = [sys.executable, "-m", "study", *command(subject, method)]
-            if subprocess.run(run).returncode:
-                print(f"{subject.name}: {method} did not end well", file=sys.stderr)
+        for row in (row for row in subject.rows if row in options.rows):
+            if subprocess.run([sys.executable, "-m", "study", *command(subject, row)]).returncode:
+                print(f"{subject.name}: {row} did not end well", file=sys.stderr)
     frame = stored(TABLE)
     for subject in chosen:
         frame = renewed(frame, subject, lines(subject))
@@ -59,21 +60,24 @@ def main() -> None:
 
 def stored(table: Path) -> pandas.DataFrame:
     """The lines that the last benchmark wrote, none without one."""
-    return pandas.read_csv(table) if table.exists() else pandas.DataFrame({"subject": []})
+    return pandas.read_csv(table) if table.exists() else pandas.DataFrame({"subject": [], "method": []})
 
 
 def renewed(frame: pandas.DataFrame, subject: Subject, lines: Iterable[Mapping[str, object]]) -> pandas.DataFrame:
-    """The lines of all subjects in their order, those of one in place of its former ones unless it has none now."""
+    """All lines in their order, these ones of a subject in place of its former ones of the same approaches."""
     new = pandas.DataFrame(list(lines))
     if new.empty:
         return frame
-    names = [each.name for each in SUBJECTS]
-    frame = pandas.concat([frame[frame["subject"] != subject.name], new])
-    return frame.sort_values("subject", key=lambda column: column.map(names.index), kind="stable", ignore_index=True)
+    former = (frame["subject"] == subject.name) & frame["method"].isin(new["method"])
+    order = {"subject": [each.name for each in SUBJECTS], "method": list(ROWS)}
+    return pandas.concat([frame[~former], new]).sort_values(
+        list(order), key=lambda column: column.map(order[str(column.name)].index), ignore_index=True
+    )
 
 
-def command(subject: Subject, method: str) -> list[str]:
-    """What a user would type after `python -m study`."""
+def command(subject: Subject, row: str) -> list[str]:
+    """What a user would type after `python -m study`; row: of `ROWS`."""
+    method = row.partition(",")[0]
     shared = ("subject.seed=0",) if subject.splits == 1 else ()
     passes = subject.views if method == "fsgmix" else subject.epochs
     epochs = () if passes is None or method == "arachne" else (f"method.epochs={passes}",)
@@ -85,6 +89,7 @@ def command(subject: Subject, method: str) -> list[str]:
         f"dataset={subject.dataset}",
         *subject.overrides,
         *epochs,
+        *ROWS[row],
         "metric=margin",
         f"metric.attacks.margin_attack_success_rate.samples={subject.attacked}",
         *shared,
@@ -103,7 +108,7 @@ def lines(subject: Subject) -> Iterator[dict[str, object]]:
 def finished(subject: Subject) -> dict[str, list[Path]]:
     """By approach, the folders of those of a subject's jobs that are finished; none where its files are missing."""
     try:
-        jobs = {name: check(composed(parsed(command(subject, name)), conf_folder())) for name in METHODS}
+        jobs = {name: check(composed(parsed(command(subject, name)), conf_folder())) for name in subject.rows}
     except UsageError as reason:
         print(f"{subject.name} is left out: {reason}", file=sys.stderr)
         return {}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas
 import pytest
 
-from benchmarks.subject_rows import SUBJECTS, Subject
+from benchmarks.subject_rows import SUBJECTS, UNANIMOUS, Subject
 from benchmarks.subject_table import in_readme, markdown
 from benchmarks.subjects import command, lines, renewed
 from study.config.options import options
@@ -89,7 +89,15 @@ def test_subjects_that_were_not_run_keep_their_lines_and_all_their_order() -> No
     assert list(frame["subject"]) == ["german", "compas", "adult"]
     frame = renewed(frame, german, [told("german", "finetune"), told("german", "joint")])
     assert list(frame["subject"] + " " + frame["method"])[:2] == ["german finetune", "german joint"] and len(frame) == 4
+    frame = renewed(frame, german, [told("german", "joint", repaired=1)])
+    assert list(frame["repaired"]) == [3, 1, 3, 3]
     assert renewed(frame, adult, []) is frame
+
+
+def test_several_trainings_that_have_to_agree_are_a_row_of_its_own_where_they_are_run() -> None:
+    assert UNANIMOUS not in SMALL.rows and UNANIMOUS in SUBJECTS[0].rows
+    (job, *_) = compositions(*command(SMALL, UNANIMOUS))
+    assert (job.config.method.runs, job.config.method.epochs) == (4, SMALL.epochs)
 
 
 def test_the_readme_tells_what_each_approach_changes() -> None:
