@@ -107,7 +107,7 @@ SUBJECTS: Sequence[Subject] = (
         epochs=10,
         views=1,
     ),
-    Subject("swapped_operands", "default", epochs=2, check=68.6),
-    Subject("bugs2fix", "default, trained on nine tenths of the valid part", epochs=3, check=59.9),
+    Subject("swapped_operands", "default", check=68.6),
+    Subject("bugs2fix", "default, trained on nine tenths of the valid part", check=59.9),
     Subject("driving", "half the width", ("architecture.width=0.5",), check=68.4),
 )
