@@ -90,8 +90,8 @@ def _change(record: Mapping[Hashable, Any]) -> str:
     """Change in accuracy, repair rate and negative flips of a line of the table, or the outcome."""
     if not record["repaired"]:
         return "n/a" if "unadaptable" in record["outcome"] else str(record["outcome"]).partition(" ")[2]
-    change = record["accuracy after"] - record["accuracy before"]
-    told = f"{change:+.1f} / {_shown(record['repair rate'])} / {_shown(record['NFR'])}"
+    change = round(record["accuracy after"] - record["accuracy before"], 1)
+    told = f"{f'{change:+}' if change else '0.0'} / {_shown(record['repair rate'])} / {_shown(record['NFR'])}"
     return told if record["repaired"] == record["seeds"] else f"{told} ({record['repaired']} of {record['seeds']})"
 
 
