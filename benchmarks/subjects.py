@@ -9,6 +9,7 @@ finished job stay the figures that the last benchmark wrote.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def stored(table: Path) -> pandas.DataFrame:
 
 def renewed(frame: pandas.DataFrame, subject: Subject, lines: Iterable[Mapping[str, object]]) -> pandas.DataFrame:
     """All lines in their order, these ones of a subject in place of its former ones of the same approaches."""
-    new = pandas.DataFrame(list(lines))
+    new = pandas.DataFrame(list(lines)).fillna(math.nan).infer_objects()  # a column of None alone is one of numbers
     if new.empty:
         return frame
     former = (frame["subject"] == subject.name) & frame["method"].isin(new["method"])
