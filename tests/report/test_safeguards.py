@@ -73,10 +73,16 @@ def test_repairs_with_several_safeguards_are_drawn() -> None:
     assert [item.key for item in safeguards.shown(found, PROPERTIES)] == ["accuracy"]
 
 
-def test_a_repair_measured_in_several_ways_is_drawn_once_beside_its_safeguards() -> None:
+def test_a_repair_measured_in_several_ways_stands_once_for_each_beside_its_safeguards() -> None:
     ways = row("care, metric samples=10", 0.8), row("care, metric samples=500", 0.8, 0.9)
-    found = safeguards.boxes(subject(*ways, row("care + unanimity", 0.7)))
-    assert found == {"care": {"none": ways[1], "unanimity": row("care + unanimity", 0.7)}}
+    guarded = subject(*ways, row("care + unanimity", 0.7))
+    found = safeguards.boxes(guarded)
+    assert {repair: list(rows) for repair, rows in found.items()} == {
+        "care": ["none, metric samples=10", "none, metric samples=500", "unanimity"]
+    }
+    (axes,) = safeguards.figure(guarded, found, [ACCURACY]).axes
+    assert [text.get_text() for text in axes.get_xticklabels()] == list(found["care"])
+    assert not safeguards.boxes(subject(*ways))
 
 
 def test_each_box_holds_the_values_of_its_seeds() -> None:

@@ -27,14 +27,15 @@ Boxes = Mapping[str, Mapping[str, Row]]
 def boxes(subject: Subject) -> Boxes:
     """The repairs of a subject that were measured with a safeguard and without one, or with several.
 
-    Of a repair that was measured alone in several ways, the one with most seeds.
+    One that was measured in several ways stands once for each.
     """
     found: dict[str, dict[str, Row]] = {}
     for row in subject.rows:
-        own, safeguard = found.setdefault(row.repair, {}), row.name.partition(" + ")[2] or ALONE
-        if row.repaired > (own[safeguard].repaired if safeguard in own else 0):
-            own[safeguard] = row
-    return {repair: rows for repair, rows in found.items() if len(rows) > 1}
+        if row.repaired:
+            safeguard = row.name.partition(" + ")[2] or ALONE + row.name.removeprefix(row.repair)
+            found.setdefault(row.repair, {})[safeguard] = row
+    guarded = {repair for repair, rows in found.items() if any(row.safeguard != ALONE for row in rows.values())}
+    return {repair: rows for repair, rows in found.items() if len(rows) > 1 and repair in guarded}
 
 
 def shown(drawn: Boxes, properties: Sequence[Property]) -> list[Property]:
@@ -125,4 +126,4 @@ def _draw(
 
 def _in_order(names: Iterable[str]) -> list[str]:
     """Each name once, `ALONE` first."""
-    return sorted(dict.fromkeys(names), key=lambda name: name != ALONE)
+    return sorted(dict.fromkeys(names), key=lambda name: not name.startswith(ALONE))
