@@ -23,7 +23,8 @@ print(os.getpid(), flush=True)
 time.sleep(60)
 """
 PARENT = """
-import subprocess, sys, time
+import signal, subprocess, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
 child = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]])
 time.sleep(60)
 """
