@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 
 import pandas
 
+from benchmarks.markdown import table
 from benchmarks.subject_rows import SUBJECTS, Subject
 from benchmarks.subjects import HERE, finished, renewed, stored
 from study.frontier.repairs import Row, Stored, rows_of
@@ -79,13 +80,13 @@ def line(row: Row, others: Mapping[str, Row]) -> dict[str, object]:
 
 def markdown(frame: pandas.DataFrame) -> str:
     """A line per subject and approach."""
-    told = [["subject", "approach", "seeds", "alone", f"at {100 * LIMIT:g} %", "best other"], ["---"] * 6]
+    told = []
     for record in frame.to_dict(orient="records"):
         alone, within = (f"{record[f'repair rate{of}']:.1f} / {record[f'NFR{of}']:.2f}" for of in ("", " within"))
         rival = record.get("best other")
         other = f"{rival} {record['repair rate of best other']:.1f}" if isinstance(rival, str) else ""
         told.append([str(record["subject"]), str(record["method"]), f"{record['seeds']:.0f}", alone, within, other])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in told)
+    return "\n".join(table(["subject", "approach", "seeds", "alone", f"at {100 * LIMIT:g} %", "best other"], told))
 
 
 if __name__ == "__main__":

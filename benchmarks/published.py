@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas
 
+from benchmarks.markdown import table
 from benchmarks.rows import ROWS, Row
 from study.report.published import published
 
@@ -74,7 +75,7 @@ def regimes(frame: pandas.DataFrame) -> list[str]:
     """
     lines = {str(line["approach"]): line for line in frame.to_dict(orient="records")}
     heads = [f"{title}, {regime}" for title in FIGURES for regime in ("published", "as published", "ours")]
-    told = [["approach", *heads], ["---"] * (1 + len(heads))]
+    told = []
     for name in dict.fromkeys(row.published for row in ROWS if row.published):
         beside = published(name, "mnist")
         assert beside is not None
@@ -84,4 +85,4 @@ def regimes(frame: pandas.DataFrame) -> list[str]:
             measured = [lines.get(row, {}).get(MEASURED.get(title, title)) for row in (label(name), name)]
             cells += [figure, *("" if pandas.isna(value) else text.format(value) for value in measured)]
         told.append(cells)
-    return ["| " + " | ".join(cells) + " |" for cells in told]
+    return table(["approach", *heads], told)

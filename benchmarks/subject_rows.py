@@ -21,12 +21,12 @@ class Subject:
     """A data set at the scale that a core trains and repairs with every approach in some ten minutes.
 
     dataset: its name in `conf/dataset`; label: what the table calls it; scale: network and share of the data, in words;
-    overrides: the settings of that scale; epochs: passes of `joint`, as many as it takes by itself where that is not
-    too long, and of `finetune`, its control; views: passes of `fsgmix`, which trains on three views of each input,
-    None: as many as it takes by itself; splits: how often the data is split and a faulty model trained, where one test
-    split is too small to tell approaches apart; unanimous: whether `joint` is run with several trainings that
-    have to agree, too; attacked: test inputs under the margin attack; check: accuracy of a quick model of another kind
-    on this data, in percent, None where there is none to compare with.
+    overrides: the settings of that scale; epochs: passes of `joint`, as many as it takes by itself, and of `finetune`,
+    its control; views: passes of `fsgmix`, which trains on three views of each input, None: as many as it takes by
+    itself; splits: how often the data is split and a faulty model trained, where one test split is too small to tell
+    approaches apart; unanimous: whether `joint` is run with several trainings that have to agree, too; attacked: test
+    inputs under the margin attack; check: accuracy of a quick model of another kind on this data, in percent, None
+    where there is none to compare with.
     """
 
     dataset: str

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas
 
+from benchmarks.markdown import table
 from benchmarks.subject_rows import ROWS, SUBJECTS, UNANIMOUS, Subject
 from study.report.published import published
 from study.tracking.result import Result
@@ -57,7 +58,7 @@ def percent(results: Sequence[Result], metric: str) -> float | None:
 def markdown(frame: pandas.DataFrame) -> str:
     """Before and after with an arrow between, the published repair rate beside ours."""
     titles = ("accuracy", "repair rate", "published", "NFR", "margin ASR", "AAOD", "seconds")
-    told = [["subject", "approach", "seeds", *titles], ["---"] * (3 + len(titles))]
+    told = []
     for record in frame.to_dict(orient="records"):
         change = {title: f"{_shown(record[f'{title} before'])} → {_shown(record[f'{title} after'])}" for title in RATES}
         if not record["repaired"]:
@@ -69,13 +70,13 @@ def markdown(frame: pandas.DataFrame) -> str:
         cells |= {"NFR": _shown(record["NFR"], 2), "published": _shown(record["published repair rate"], none="")}
         seeds = f"{record['repaired']} of {record['seeds']}"
         told.append([str(record["subject"]), str(record["method"]), seeds, *(cells[title] for title in titles)])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in told)
+    return "\n".join(table(["subject", "approach", "seeds", *titles], told))
 
 
 def in_readme(frame: pandas.DataFrame) -> list[str]:
     """A line per subject: its accuracy before, then what each approach changes."""
     methods = [name for name in ROWS if name != UNANIMOUS]
-    told = [["subject", "splits", "accuracy before", *methods], ["---"] * (3 + len(methods))]
+    told = []
     known = {subject.name: subject for subject in SUBJECTS}
     for name, own in frame.groupby("subject", sort=False):
         records = own.to_dict(orient="records")
@@ -83,7 +84,7 @@ def in_readme(frame: pandas.DataFrame) -> list[str]:
         most = max(records, key=lambda record: record["repaired"])
         cells = [str(name), str(known[str(name)].splits), _shown(most["accuracy before"])]
         told.append([*cells, *(changes.get(method, "") for method in methods)])
-    return ["| " + " | ".join(cells) + " |" for cells in told]
+    return table(["subject", "splits", "accuracy before", *methods], told)
 
 
 def _change(record: Mapping[Hashable, Any]) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas
 
-from benchmarks.readme import with_lines
+from benchmarks.markdown import with_lines
 from benchmarks.subject_rows import ROWS, SUBJECTS, Subject
 from benchmarks.subject_table import HEAD, in_readme, line, markdown
 from study.cli.plan import check

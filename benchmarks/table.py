@@ -7,8 +7,8 @@ from statistics import mean, stdev
 
 import pandas
 
+from benchmarks.markdown import line_of, table, with_lines
 from benchmarks.published import LEGEND, label, regimes
-from benchmarks.readme import with_lines
 from benchmarks.rows import ROWS
 from study.report.published import published as published_result
 from study.tracking.result import Result
@@ -102,9 +102,8 @@ def with_table(readme: str, frame: pandas.DataFrame) -> str:
     rates = dict(zip(frame["approach"], frame["repair rate"], strict=True))
     shown = frame[frame["approach"].isin(ideas)].assign(idea=frame["approach"].map(ideas))
     shown["as published"] = [rates.get(label(name)) for name in shown["approach"]]
-    header, *lines = rows(shown[[*IN_README, "published outcome"]])
-    header = "| " + " | ".join(IN_README.values()) + " |"
-    return with_lines(readme, "benchmark", [header, *lines])
+    _, *lines = rows(shown[[*IN_README, "published outcome"]])
+    return with_lines(readme, "benchmark", [line_of(IN_README.values()), *lines])
 
 
 def rows(frame: pandas.DataFrame) -> list[str]:
@@ -123,11 +122,11 @@ def rows(frame: pandas.DataFrame) -> list[str]:
         "repaired": "{:.0f}",
     }
     shown |= {"passes": "{:,.0f}", "seconds / passes": "{:.1f}"}
-    lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
+    told = []
     for record in frame.to_dict(orient="records"):
         cells = [
             value if isinstance(value, str) else "" if pandas.isna(value) else shown.get(str(title), "{}").format(value)
             for title, value in record.items()
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        told.append(cells)
+    return table(list(frame.columns), told)
