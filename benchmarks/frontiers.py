@@ -44,7 +44,8 @@ def main() -> None:
     for subject in (subject for subject in SUBJECTS if subject.name in (options.only or names)):
         print(f"{subject.name} ({subject.scale})", file=sys.stderr)
         frame = renewed(frame, subject, lines(subject))
-        write_atomically(TABLE, frame.to_csv(index=False, float_format="%.4g"))
+        write_atomically(TABLE, frame.to_csv(index=False, float_format="%.6g"))
+        frame = stored(TABLE)  # as it is rounded there: the page follows from the file
         write_atomically(TABLE.with_suffix(".md"), f"{HEAD}\n\n{markdown(frame)}\n")
     print(markdown(frame))
 

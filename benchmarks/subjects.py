@@ -54,7 +54,8 @@ def main() -> None:
     frame = stored(TABLE)
     for subject in chosen:
         frame = renewed(frame, subject, lines(subject))
-    write_atomically(TABLE, frame.to_csv(index=False, float_format="%.4g"))
+    write_atomically(TABLE, frame.to_csv(index=False, float_format="%.6g"))
+    frame = stored(TABLE)  # as it is rounded there: the pages follow from the file
     write_atomically(TABLE.with_suffix(".md"), f"{HEAD}\n\n{markdown(frame)}\n")
     write_atomically(README, with_lines(README.read_text(), "subjects", in_readme(frame)))
 
