@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from study.data.code_tokens import Language, Vocabulary, lexemes, tokens
-from study.data.renaming import Renamed, local_names, renamed
+from study.data.local_names import local_names
+from study.data.renaming import Renamed, renamed
 
 REAL = Path(os.environ.get("STUDY_DATA", "")) / "code" / "swapped_operands.jsonl"
 NAMES = ["left", "right", "tree", "leaf", "stone", "river", "cloud", "wind"]
@@ -133,10 +134,37 @@ def test_renamed_inputs_are_encoded_like_the_others() -> None:
     texts = ["def f(a):\n    return a", "def g():\n    return 1"]
     known = Vocabulary([tokens(text, "python") for text in [*texts, *texts]], "python", 50)
     inputs = Renamed(texts, known, 9, ["def f(b):\n    return b"])
-    assert len(inputs) == 2
-    found, plain = inputs[torch.tensor([1, 0])], known.encoded([tokens(text, "python") for text in texts], 9)
+    found, plain = inputs(torch.tensor([1, 0]), None), known.encoded([tokens(text, "python") for text in texts], 9)
     assert torch.equal(found[0], plain[1])
     assert (found[1] != plain[0]).sum() == 2
+
+
+@pytest.mark.parametrize("length", [200, 40, 5])
+def test_inputs_are_those_of_the_renamed_text(length: int) -> None:
+    texts = [CLOSURE, MATCH, "def f():\n    return 1"]
+    new = [tokens(renamed(text, "python", NAMES), "python") for text in texts]
+    known = Vocabulary([*new, *new], "python", 500)
+    others = [f"def f({name}): pass" for name in NAMES]
+    found = Renamed(texts, known, length, others)(torch.arange(3), None)
+    assert torch.equal(found, known.encoded(new, length))
+
+
+def test_names_are_drawn_anew_with_a_generator() -> None:
+    text = "def f(first, second):\n    return first - second"
+    known = Vocabulary([tokens(" ".join([text, *NAMES]), "python")] * 2, "python", 500)
+    inputs = Renamed([text], known, 30, [f"def f({name}): pass" for name in NAMES])
+    generator, again = (torch.Generator().manual_seed(3) for _ in range(2))
+    drawn = inputs(torch.zeros(20, dtype=torch.int64), generator)
+    assert torch.equal(drawn, inputs(torch.zeros(20, dtype=torch.int64), again))
+    ids = set(known.ids(NAMES))
+    places = [known.encoded([tokens(text, "python")], 30)[0].eq(known.ids([name])[0]) for name in ("first", "second")]
+    first, second = (drawn[:, place] for place in places)
+    assert first.shape == second.shape == (20, 2)
+    for name, other in ((first, second), (second, first)):
+        assert (name[:, 0] == name[:, 1]).all() and (name[:, 0] != other[:, 0]).all(), "one name for one variable"
+        assert set(name[:, 0].tolist()) <= ids and len(set(name[:, 0].tolist())) > 4
+    kept = ~(places[0] | places[1])
+    assert (drawn[:, kept] == known.encoded([tokens(text, "python")], 30)[0, kept]).all()
 
 
 def alike(before: Any, after: Any) -> bool:

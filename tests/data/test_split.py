@@ -47,6 +47,21 @@ def labels(batches: Batches) -> list[list[int]]:
     return [batch.labels.tolist() for batch in batches]
 
 
+def test_joined_splits_keep_the_changes_that_all_have() -> None:
+    def of(start: int, *names: str) -> Split:
+        whole = split(4, start)
+        inputs = whole.tensors().inputs
+        changes = {name: lambda indices, generator: -inputs[indices] - int(generator is not None) for name in names}
+        return Split("part", inputs, whole.labels, variants=changes)
+
+    whole = joined("whole", [of(0, "signs", "other"), of(4, "signs").subset(torch.tensor([3, 1])), of(8, "signs")])
+    (name, change), indices = *whole.variants.items(), torch.tensor([9, 4, 0, 5])
+    assert name == "signs"
+    assert change(indices, None)[:, 0].tolist() == [-11, -7, 0, -5]
+    assert change(indices, torch.Generator())[:, 0].tolist() == [-12, -8, -1, -6]
+    assert not joined("whole", [of(0, "signs"), split()]).variants
+
+
 def test_parts_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="split x: .*'labels': 3"):
         Split("x", torch.rand(2, 1), torch.arange(3))

@@ -206,6 +206,7 @@ class _Subject:
             has_history=False,
             threat=self.data.threat,
             affine_invariant=self.data.affine_invariant,
+            renamable=self.data.renamable,
             dataset=self.data.name,
         )
 

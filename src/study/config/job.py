@@ -76,6 +76,7 @@ class Job:
             has_history=trained and int(self.recipe.epochs) > 1,
             threat=self.data.threat,
             affine_invariant=self.data.affine_invariant,
+            renamable=self.data.renamable,
             dataset=self.data.name,
         )
 

@@ -96,9 +96,17 @@ class Vocabulary:
         return len(self.tokens)
 
     def encoded(self, sequences: Sequence[Sequence[str]], length: int) -> Tensor:
-        """Ids [N, length] int64 of N sequences of tokens; each is cut at its end, or filled up with `PADDING`."""
-        rows = [[self._id(token) for token in sequence[:length]] for sequence in sequences]
-        return torch.tensor([row + [PADDING] * (length - len(row)) for row in rows], dtype=torch.int64).view(-1, length)
+        """Ids [N, length] int64 of N sequences of tokens, as `filled` has them."""
+        return self.filled([self.ids(sequence[:length]) for sequence in sequences], length)
+
+    def ids(self, sequence: Iterable[str]) -> list[int]:
+        """The id of each token."""
+        return [self._id(token) for token in sequence]
+
+    def filled(self, rows: Sequence[Sequence[int]], length: int) -> Tensor:
+        """[N, length] int64 of N lists of ids; each is cut at its end, or filled up with `PADDING`."""
+        whole = [[*row[:length], *[PADDING] * (length - len(row))] for row in rows]
+        return torch.tensor(whole, dtype=torch.int64).view(-1, length)
 
     def _id(self, token: str) -> int:
         place = self.places.get(token)

@@ -18,9 +18,9 @@ from study.data.download import fetched
 from study.data.module import SPLITS
 from study.data.part_files import Stamped, stamped
 from study.data.parted import Parted
-from study.data.renaming import Renamed
+from study.data.renaming import RENAMED, Renamed
 from study.data.source import Source
-from study.data.split import Inputs
+from study.data.split import Change
 from study.errors import UsageError
 from study.runtime.randomness import stream
 from study.storage.files import key_of
@@ -54,8 +54,8 @@ class Functions(Parted):
     Train and validation are the publisher's; where there is no validation it is a tenth of train, and where there is no
     train, nine tenths of validation are train. Repair and test are halves of the publisher's test part. Functions of
     one unit (a source file, a pair, a commit) are never divided where we divide, nor are equal texts; a function whose
-    text occurs in a later part as well is left out. The vocabulary is that of the train split; test inputs are also
-    offered with other names for their local variables (`variants`).
+    text occurs in a later part as well is left out. The vocabulary is that of the train split; inputs are also offered
+    with other names for their local variables (`variants`).
     root: folder with the files in it, or in `code`; length: tokens of a sequence, a longer one is cut at its end;
     vocabulary: different ids at most; download: fetch what is missing into `root/code`.
 
@@ -71,6 +71,7 @@ class Functions(Parted):
     language: ClassVar[Language]
     classes: ClassVar[tuple[str, str]] = ("without a bug", "with a bug")
     by_hand: ClassVar[str] = ""
+    renamable = True
 
     def __init__(
         self, *, root: str | None, length: int, vocabulary: int, limit: int | None, download: bool = False
@@ -136,11 +137,11 @@ class Functions(Parted):
         inside = _drawn(corpus.units[test], len(test) // 2, generator)
         return dict(zip(SPLITS, (train, validation, test[inside], test[~inside]), strict=True))
 
-    def variants(self, source: Source, indices: Tensor) -> Mapping[str, Inputs]:
-        """As `DataModule.variants`: `renamed`, with other names for parameters and local variables."""
+    def variants(self, source: Source, indices: Tensor) -> Mapping[str, Change]:
+        """As `DataModule.variants`: with other names for parameters and local variables."""
         corpus = self._corpus
         texts = [corpus.texts[place] for place in indices.tolist()]
-        return {"renamed": Renamed(texts, corpus.vocabulary, self.length, corpus.texts[:NAMES_FROM])}
+        return {RENAMED: Renamed(texts, corpus.vocabulary, self.length, corpus.texts[:NAMES_FROM])}
 
     @property
     def _corpus(self) -> Corpus:

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from study.data.source import Source
-from study.data.split import Inputs, Split
+from study.data.split import Change, Split
 from study.data.threat import ThreatModel
 from study.runtime.randomness import stream
 from study.storage.files import key_of
@@ -37,8 +37,9 @@ class DataModule(pl.LightningDataModule, ABC):
     all empty for data of the user's own.
     Known from the start: `name` of the data set or family, `title` (what results call it), `recipe` (how its faulty
     model is usually trained: what `auto` in conf/faulty stands for), `affine_invariant` (whether images keep their
-    labels when they are shifted, turned or sheared a little), and `usual_sizes` (items of the four splits, without a
-    limit; None where they follow from the files).
+    labels when they are shifted, turned or sheared a little), `renamable` (whether inputs are programs whose local
+    names may be changed: `splits` offer this) and `usual_sizes` (items of the four splits, without a limit; None where
+    they follow from the files).
     Known after `check` at the latest: `kind`, `class_names` and `num_classes`, `group_names` (None: items have no
     sensitive group), `input_shape` (without the batch dimension), `bounds` of an input's values, `threat` (what an
     attack may do to an input), `mean` and `std` (per channel or column, None: inputs are used as they are), `follows`
@@ -68,6 +69,7 @@ class DataModule(pl.LightningDataModule, ABC):
     std: list[float] | None = None
     recipe: ClassVar[Mapping[str, Any]]
     affine_invariant: bool = True
+    renamable: bool = False
     in_memory_gib: float = 0.0
 
     splits: dict[str, Split]
@@ -162,17 +164,17 @@ class DataModule(pl.LightningDataModule, ABC):
         self.fingerprint = key_of([*self.presentation, self.content])
         fits = len(used) * math.prod(self.input_shape) * 4 / 2**30 <= self.in_memory_gib
         self.splits = {name: _split(name, source, self.indices[name], fits) for name in SPLITS}
-        self.splits["test"].variants |= self.variants(source, self.indices["test"])
+        for name, split in self.splits.items():
+            split.variants |= self.variants(source, self.indices[name])
 
     def unload(self) -> None:
         """Let go of the items; the hashes of `load`, and what else it found out, stay."""
         self.splits, self.indices = {}, {}
 
-    def variants(self, source: Source, indices: Tensor) -> Mapping[str, Inputs]:
-        """The items at `indices` [M] of `source`, changed in ways that keep their label, by the name of the change.
+    def variants(self, source: Source, indices: Tensor) -> Mapping[str, Change]:
+        """Ways to change the items at `indices` [M] of `source` that keep their label, by the name of the change.
 
-        Test items alone are asked for, by metrics of robustness; most data sets know no such change. They are read when
-        a metric asks for them.
+        Metrics of robustness ask for test items, trainings for others; most data sets know no such change.
         """
         return {}
 

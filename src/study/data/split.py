@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
@@ -32,11 +33,17 @@ class Inputs(Protocol):
     def __getitem__(self, indices: Tensor) -> Tensor: ...
 
 
+Change = Callable[[Tensor, torch.Generator | None], Tensor]
+"""Gives the inputs at some indices of a split, changed in a way that keeps their label.
+
+[M] int64 to [M, ...]: drawn anew with a generator, the same at every call without one."""
+
+
 class Split:
     """Items of one of the four splits (train, validation, repair, test).
 
-    `labels` [N] and `groups` [N] (or None) are always in memory; the inputs need not be. `variants`: the same inputs,
-    changed in ways that keep their label, by the name of the change; each [N, ...], and read when asked for.
+    `labels` [N] and `groups` [N] (or None) are always in memory; the inputs need not be. `variants`: ways to change the
+    inputs that keep their label, by the name of the change.
     """
 
     def __init__(
@@ -45,7 +52,7 @@ class Split:
         inputs: Inputs,
         labels: Tensor,
         groups: Tensor | None = None,
-        variants: Mapping[str, Inputs] | None = None,
+        variants: Mapping[str, Change] | None = None,
     ) -> None:
         sizes = {"inputs": len(inputs), "labels": len(labels), "groups": len(labels if groups is None else groups)}
         if len(set(sizes.values())) > 1:
@@ -99,7 +106,7 @@ class Split:
         in_memory = isinstance(self.inputs, Tensor | Concatenated)
         inputs = self.inputs[indices] if in_memory else Selected(self.inputs, indices)
         groups = None if self.groups is None else self.groups[indices]
-        variants = {change: Selected(changed, indices) for change, changed in self.variants.items()}
+        variants = {name: selected(change, indices) for name, change in self.variants.items()}
         return Split(name or self.name, inputs, self.labels[indices], groups, variants)
 
     def to(self, device: torch.device) -> Split:
@@ -107,6 +114,15 @@ class Split:
         inputs = self.inputs.to(device) if isinstance(self.inputs, Tensor | Concatenated) else self.inputs
         groups = None if self.groups is None else self.groups.to(device)
         return Split(self.name, inputs, self.labels.to(device), groups, self.variants)
+
+
+def selected(change: Change, chosen: Tensor) -> Change:
+    """The change of the items at `chosen` ([M] int64) of a split, by their places there."""
+    return partial(_selected, change, chosen)
+
+
+def _selected(change: Change, chosen: Tensor, indices: Tensor, generator: torch.Generator | None) -> Tensor:
+    return change(chosen[indices.to(chosen.device)], generator)
 
 
 class Selected:
@@ -178,13 +194,28 @@ class Batches:
 
 
 def joined(name: str, parts: Sequence[Split]) -> Split:
-    """One split of several, in order; no input is copied. Where one of them lies in files, so does the whole."""
+    """One split of several, in order; no input is copied. Where one of them lies in files, so does the whole.
+
+    Its variants are those that all parts have.
+    """
     groups = [part.groups for part in parts]
     tensors = [part.inputs for part in parts if isinstance(part.inputs, Tensor)]
     in_memory = len(tensors) == len(parts)
     inputs = Concatenated(tensors) if in_memory else Chained([part.inputs for part in parts])
     together = None if any(g is None for g in groups) else torch.cat([g for g in groups if g is not None])
-    return Split(name, inputs, torch.cat([part.labels for part in parts]), together)
+    common = set.intersection(*(set(part.variants) for part in parts))
+    variants = {change: _chained([part.variants[change] for part in parts], parts) for change in sorted(common)}
+    return Split(name, inputs, torch.cat([part.labels for part in parts]), together, variants)
+
+
+def _chained(changes: Sequence[Change], parts: Sequence[Split]) -> Change:
+    """One change of several splits, one after the other."""
+
+    def changed(indices: Tensor, generator: torch.Generator | None) -> Tensor:
+        return _gathered(starts, indices, lambda part, places: changes[part](places, generator))
+
+    starts = _starts(parts)
+    return changed
 
 
 class Concatenated:
@@ -218,19 +249,28 @@ class Chained:
 
     def __init__(self, sources: Sequence[Inputs]) -> None:
         self.sources = sources
-        self.starts = torch.tensor([0, *(len(source) for source in sources)]).cumsum(0)
+        self.starts = _starts(sources)
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
     def __getitem__(self, indices: Tensor) -> Tensor:
-        places = indices.cpu()
-        owner = torch.bucketize(places, self.starts[1:], right=True)
-        positions: list[Tensor] = []
-        fetched: list[Tensor] = []
-        for number, source in enumerate(self.sources):
-            mine = (owner == number).nonzero().flatten()
-            if len(mine):
-                positions.append(mine)
-                fetched.append(source[places[mine] - self.starts[number]].to(places.device))
-        return torch.cat(fetched)[torch.cat(positions).argsort()]
+        return _gathered(self.starts, indices, lambda number, places: self.sources[number][places])
+
+
+def _starts(parts: Sequence[Sized]) -> Tensor:
+    """[P + 1] int64: where each part begins in all of them, and their size."""
+    return torch.tensor([0, *(len(part) for part in parts)]).cumsum(0)
+
+
+def _gathered(starts: Tensor, indices: Tensor, read: Callable[[int, Tensor], Tensor]) -> Tensor:
+    """What lies at `indices` of several parts; read: of the part of this number, what lies at places [M] within it."""
+    places = indices.cpu()
+    owner = torch.bucketize(places, starts[1:], right=True)
+    positions: list[Tensor] = []
+    fetched: list[Tensor] = []
+    for number in owner.unique().tolist():
+        mine = (owner == number).nonzero().flatten()
+        positions.append(mine)
+        fetched.append(read(number, places[mine] - starts[number]).to(places.device))
+    return torch.cat(fetched)[torch.cat(positions).argsort()]

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field, validate_call
 from torch import Tensor, nn
 
+from study.data.renaming import RENAMED
 from study.data.threat import ThreatModel
 from study.errors import NotApplicable
 from study.metrics.description import Description
@@ -15,8 +16,6 @@ from study.metrics.measured import Measured
 from study.metrics.sampling import Sample
 
 ACCURACY, FLIPS = "renamed_accuracy", "renaming_flip_rate"
-CHANGE = "renamed"
-"""The change of inputs that a data set of programs offers, see `DataModule.variants`."""
 
 
 class RenamingRobustness:
@@ -66,11 +65,11 @@ class RenamingRobustness:
         generator: torch.Generator,
     ) -> Measured:
         """See `ModelMetrics.measured`."""
-        if CHANGE not in sample.variants:
+        if RENAMED not in sample.variants:
             raise NotApplicable("the inputs are no programs whose variables could be renamed")
         chosen = sample.drawn(self.samples, generator)
         inputs, target = sample.at(chosen)
-        renamed = sample.variants[CHANGE][chosen].to(inputs.device)
+        renamed = sample.variants[RENAMED](chosen, None).to(inputs.device)
         values: dict[str, dict[str, float]] = {ACCURACY: {}, FLIPS: {}}
         for when, model in (("before", before), ("after", after)):
             right, stays = (self._answers(model, each) == target for each in (inputs, renamed))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from study.data.split import Inputs, Selected, Split
+from study.data.split import Change, Split, selected
 from study.errors import NotApplicable
 from study.runtime.randomness import stream
 
@@ -19,13 +19,13 @@ class Sample:
     """Inputs that a metric may choose from.
 
     inputs: [N, ...], in their natural range; target: [N] long, the labels; right: [N] bool, the inputs that both
-    models classify right; variants: the same inputs changed, see `Split`; read when asked for, onto any device.
+    models classify right; variants: ways to change the inputs, see `Split`; the changed ones lie on any device.
     """
 
     inputs: Tensor
     target: Tensor
     right: Tensor
-    variants: Mapping[str, Inputs] = field(default_factory=dict)
+    variants: Mapping[str, Change] = field(default_factory=dict)
 
     def at(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """The inputs and the labels at `places` [K] long."""
@@ -51,7 +51,7 @@ def sample_of(test: Split, before: Tensor, after: Tensor, seed: int) -> Sample:
         batch = test.tensors()
     else:
         batch = test.fetch(torch.randperm(len(test), generator=stream(seed, "attack", "files"))[:FROM_FILES])
-    variants = {change: Selected(changed, batch.indices) for change, changed in test.variants.items()}
+    variants = {name: selected(change, batch.indices) for name, change in test.variants.items()}
     return Sample(batch.inputs, batch.labels, right[batch.indices], variants)
 
 

@@ -21,7 +21,8 @@ class TaskSpec:
     has_groups: items carry a sensitive group; has_history: the faulty model is trained here, for more than one epoch,
     so that an earlier one can exist (`Problem.history` is None all the same where the first epoch is the best);
     threat: what an attack may do to an input, None where that is not defined; affine_invariant: images keep their
-    labels when they are shifted, turned or sheared a little; dataset: name of the data set.
+    labels when they are shifted, turned or sheared a little; renamable: inputs are programs, whose splits can rename
+    local variables; dataset: name of the data set.
     """
 
     model: nn.Module
@@ -32,6 +33,7 @@ class TaskSpec:
     has_history: bool = True
     threat: ThreatModel | None = None
     affine_invariant: bool = True
+    renamable: bool = False
     dataset: str = ""
 
     @property

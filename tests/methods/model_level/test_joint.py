@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from study.data.split import Split
+from study.data.split import Change, Split
 from study.errors import NotApplicable
 from study.methods.model_level.finetune import Finetune
 from study.methods.model_level.joint import Joint
@@ -253,6 +253,32 @@ def test_without_groups_or_threat_the_terms_are_off_or_refused() -> None:
             Joint(**options).check(task)
         Joint().check(task)
     Joint(adv=0, fair=0, aug=0).check(dataclasses.replace(table, threat=None))
+
+
+def test_programs_are_distorted_by_other_names() -> None:
+    problem = digits_problem()
+
+    def negative(split: Split) -> Split:
+        """Digits as if they were programs, whose renamed form is their negative."""
+        inputs = split.tensors().inputs
+        variants: dict[str, Change] = {"renamed": lambda indices, generator: 1 - inputs[indices]}
+        return Split(split.name, inputs, split.labels, variants=variants)
+
+    programs = dataclasses.replace(
+        problem,
+        train=negative(problem.train),
+        repair_set=negative(problem.repair_set),
+        task=dataclasses.replace(problem.task, kind="tokens", threat=None, renamable=True),
+    )
+    assert Joint().resolved(programs).aug == 0.5
+    training = joint_training(programs)
+    batch = first_batch(training)
+    changed = training.distorted(batch).inputs
+    half = len(batch.labels) // 2
+    assert changed[:half].equal(1 - batch.inputs[:half]) and changed[half:].equal(batch.inputs[half:])
+    Joint(aug=0.5).check(programs.task)
+    other = dataclasses.replace(programs.task, renamable=False)
+    assert Joint().resolved(dataclasses.replace(programs, task=other)).aug == 0
 
 
 def test_a_model_that_got_worse_on_validation_is_a_failure() -> None:

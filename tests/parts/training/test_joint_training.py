@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from torch.nn import functional
 from study.data.split import Batch
 from study.data.threat import ThreatModel
 from study.errors import RepairFailed
-from study.parts.augmentation.affine import RandomAffine
+from study.parts.augmentation.label_preserving import distortion_of
 from study.parts.training.fairness import equalised_odds
 from study.parts.training.free_adversarial import FreeAdversary
 from study.parts.training.joint_training import JointTraining
@@ -50,7 +49,7 @@ def training(batches: Iterable[Batch] = (), lr: float = 1e-3, **changes: Any) ->
         "max_epochs": 1,
         "validation": problem.validation,
         "aug": 0.0,
-        "distortion": partial(RandomAffine().distorted, generator=stream(0, "distortion")),
+        "distortion": distortion_of(problem.train, problem.task, False, stream(0, "distortion")),
         "hinge": LossHinge(problem.faulty, problem.train, weight=1.0, live=False),
         "fair": 0.0,
         "adversary": None,

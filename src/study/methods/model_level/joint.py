@@ -9,7 +9,6 @@ adv = 0), and the sensitive group of each input for the fairness terms (else bal
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -19,7 +18,7 @@ from torch import nn
 from study.data.split import Split
 from study.errors import NotApplicable, RepairFailed
 from study.models.votes import UnanimousVote
-from study.parts.augmentation.affine import RandomAffine
+from study.parts.augmentation.label_preserving import distortion_of, keeps_labels
 from study.parts.search.guard import fall_of
 from study.parts.training.fairness import balancing_weights
 from study.parts.training.fine_tuning import training_data
@@ -69,8 +68,8 @@ class Joint(Approach):
             raise NotApplicable("adv > 0 needs inputs with a gradient and a known range: set method.adv=0")
         if "fair" in asked_for and not task.has_groups:
             raise NotApplicable("fair > 0 needs the sensitive group of each input, which this data set has not")
-        if "aug" in asked_for and task.kind != "image":
-            raise NotApplicable("aug > 0 distorts images, and these inputs are none: set method.aug=0")
+        if "aug" in asked_for and task.kind != "image" and not task.renamable:
+            raise NotApplicable("aug > 0 distorts images or programs, and these inputs are none: set method.aug=0")
 
     def repair(self, problem: Problem) -> Repair:
         data = training_data(problem, "train_and_repair")
@@ -106,7 +105,6 @@ class Joint(Approach):
             extra_generator=stream("extra_failing"),
         )
         optimizer = torch.optim.Adam(model.parameters(), float(self.lr), fused=True)
-        distortion = RandomAffine.mild(problem.task.input_shape[0], bool(self.mirror)).distorted
         adversary = None
         if problem.task.threat is not None and adv > 0:
             threat = dataclasses.replace(problem.task.threat, radius=float(self.epsilon))
@@ -118,7 +116,7 @@ class Joint(Approach):
             max_epochs=epochs,
             validation=problem.validation,
             aug=float(self.aug),
-            distortion=partial(distortion, generator=stream("distortion")),
+            distortion=distortion_of(data, problem.task, bool(self.mirror), stream("distortion")),
             hinge=hinge,
             fair=float(self.fair),
             groups=2 if data.groups is None else max(2, int(data.groups.max()) + 1),
@@ -134,7 +132,7 @@ class Joint(Approach):
             "lr": peak_rate(problem.faulty),
             "batch_size": 64 if small else 128,
             "extra_failing": 2 if small else 4,
-            "aug": (1.0 if small and normalised and task.input_shape[0] == 3 else 0.5) if task.distortable else 0.0,
+            "aug": (1.0 if small and normalised and task.input_shape[0] == 3 else 0.5) if keeps_labels(task) else 0.0,
             "mirror": problem.recipe.augmentation == "crop_flip",
             "hinge": 2.0 if task.kind == "table" else 1.0 if small else 0.5,
             "hinge_live": small,

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from study.data.split import Batch, Split
 from study.errors import RepairFailed
-from study.parts.training.base import Augment, Training
+from study.parts.augmentation.label_preserving import Distortion
+from study.parts.training.base import Training
 from study.parts.training.fairness import equalised_odds
 from study.parts.training.free_adversarial import FreeAdversary
 from study.parts.training.loss_hinge import LossHinge
@@ -43,7 +44,7 @@ class JointTraining(Training):
         max_epochs: int,
         validation: Split,
         aug: float,
-        distortion: Augment,
+        distortion: Distortion,
         hinge: LossHinge | None,
         fair: float,
         groups: int = 2,
@@ -82,7 +83,8 @@ class JointTraining(Training):
         count = int(self.aug * len(batch.labels))
         if not count:
             return batch
-        return batch._replace(inputs=torch.cat([self.distortion(batch.inputs[:count]), batch.inputs[count:]]))
+        distorted = self.distortion(batch.inputs[:count], batch.indices[:count])
+        return batch._replace(inputs=torch.cat([distorted, batch.inputs[count:]]))
 
     def clean_loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy + hinge + fair * (difference of the groups' odds) of a distorted batch with logits [B, C]."""
