@@ -255,7 +255,7 @@ def test_without_groups_or_threat_the_terms_are_off_or_refused() -> None:
     Joint(adv=0, fair=0, aug=0).check(dataclasses.replace(table, threat=None))
 
 
-def test_programs_are_distorted_by_other_names() -> None:
+def test_programs_are_distorted_by_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = digits_problem()
 
     def negative(split: Split) -> Split:
@@ -279,6 +279,8 @@ def test_programs_are_distorted_by_other_names() -> None:
     Joint(aug=0.5).check(programs.task)
     other = dataclasses.replace(programs.task, renamable=False)
     assert Joint().resolved(dataclasses.replace(programs, task=other)).aug == 0
+    monkeypatch.setattr("study.methods.model_level.joint.SMALL", 0)
+    assert [Joint().resolved(each).epochs for each in (problem, programs)] == [10, 20]
 
 
 def test_a_model_that_got_worse_on_validation_is_a_failure() -> None:

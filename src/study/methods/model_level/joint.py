@@ -1,9 +1,10 @@
 """Joint repair: one short training that keeps every property at once (model level). Our own approach, not published.
 
 One warm-up-and-cosine run on the training and the repair inputs repairs; half of each mini-batch again as adversarial
-examples makes the network robust, a hinge on the faulty model's losses holds negative flips down, a balanced draw and
-an equalised-odds penalty serve fairness. Needs a network with input gradients and inputs that may be attacked (else
-adv = 0), and the sensitive group of each input for the fairness terms (else bal = fair = 0).
+examples makes the network robust (of programs: half of it under other names of local variables), a hinge on the faulty
+model's losses holds negative flips down, a balanced draw and an equalised-odds penalty serve fairness. Needs a network
+with input gradients and inputs that may be attacked (else adv = 0), and the sensitive group of each input for the
+fairness terms (else bal = fair = 0).
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ class Joint(Approach):
         task, threat, normalised = problem.task, problem.task.threat, has_batch_norm(problem.faulty)
         small = len(problem.train) + len(problem.repair_set) < SMALL
         usual: dict[str, Any] = {
-            "epochs": 20 if small else 10,
+            "epochs": 20 if small or task.renamable else 10,
             "lr": peak_rate(problem.faulty),
             "batch_size": 64 if small else 128,
             "extra_failing": 2 if small else 4,
