@@ -19,11 +19,13 @@ HEAD = """# Every subject, repaired on one core
 Means over the seeds that ended with a repair, in percent: three seeds of one faulty model or, where there are ten, one
 of each of ten splits with a faulty model of its own. The scale of each subject stands in subject_rows.py. Published
 repair rates are at the study's full scale: nothing to compare these with. A cell without an arrow: no seed was
-repaired, or the property is not applicable. Seconds: of the clock, beside other work."""
+repaired, or the property is not applicable. Renaming flips: of the programs that are classified right, the share that
+other names of their local variables turn wrong. Seconds: of the clock, beside other work."""
 RATES = {
     "accuracy": "accuracy",
     "margin ASR": "margin_attack_success_rate",
     "AAOD": "aaod",
+    "renaming flips": "renaming_flip_rate",
 }
 """What is measured before and after, in percent."""
 
@@ -57,12 +59,12 @@ def percent(results: Sequence[Result], metric: str) -> float | None:
 
 def markdown(frame: pandas.DataFrame) -> str:
     """Before and after with an arrow between, the published repair rate beside ours."""
-    titles = ("accuracy", "repair rate", "published", "NFR", "margin ASR", "AAOD", "seconds")
+    titles = ("accuracy", "repair rate", "published", "NFR", "margin ASR", "AAOD", "renaming flips", "seconds")
     told = []
     for record in frame.to_dict(orient="records"):
         change = {title: f"{_shown(record[f'{title} before'])} → {_shown(record[f'{title} after'])}" for title in RATES}
         if not record["repaired"]:
-            kept = [change["accuracy"].partition(" →")[0], str(record["outcome"]), *[""] * 5]
+            kept = [change["accuracy"].partition(" →")[0], str(record["outcome"]), *[""] * (len(titles) - 2)]
             told.append([str(record["subject"]), str(record["method"]), str(record["seeds"]), *kept])
             continue
         cells = {title: text.replace("- → -", "") for title, text in change.items()}

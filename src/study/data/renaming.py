@@ -144,6 +144,7 @@ class Encoded(NamedTuple):
 
     @classmethod
     def of(cls, text: str, vocabulary: Vocabulary, length: int) -> Encoded:
+        """length: tokens of a sequence; what follows them in the text is left out."""
         template = Template.of(text, vocabulary.language)
         pieces: list[list[int] | str] = []
         for token in template.tokens(vocabulary.language)[:length]:
