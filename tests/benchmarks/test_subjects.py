@@ -9,7 +9,7 @@ import pandas
 import pytest
 
 from benchmarks.subject_rows import SUBJECTS, UNANIMOUS, Subject
-from benchmarks.subject_table import in_readme, markdown
+from benchmarks.subject_table import RATES, in_readme, markdown
 from benchmarks.subjects import command, lines, renewed
 from study.config.options import options
 from tests.commands import compositions, result_of
@@ -68,12 +68,11 @@ def test_a_subject_without_files_has_no_line(
 
 
 def test_where_no_seed_ends_with_a_repair_the_outcome_stands_in_place_of_rates() -> None:
-    figures = dict.fromkeys(("accuracy", "margin ASR", "AAOD"), 80.0)
-    line = {f"{title} {when}": value for title, value in figures.items() for when in ("before", "after")}
+    line = {f"{title} {when}": 80.0 for title in RATES for when in ("before", "after")}
     line |= {"subject": "adult", "method": "joint", "seeds": 3, "repaired": 0, "outcome": "3 failure"}  # type: ignore[dict-item]
     line |= {"repair rate": 0.0, "NFR": 0.0, "seconds": 1.0, "published repair rate": 5.0}
-    *_, last = markdown(pandas.DataFrame([line])).splitlines()
-    assert "3 failure" in last and "→" not in last
+    titles, _, last = markdown(pandas.DataFrame([line])).splitlines()
+    assert "3 failure" in last and "→" not in last and last.count("|") == titles.count("|")
 
 
 def told(subject: str, method: str, **changes: object) -> dict[str, object]:
