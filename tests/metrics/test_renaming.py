@@ -60,6 +60,12 @@ def test_it_counts_right_answers_that_turn_wrong() -> None:
     assert found.descriptions["renamed_accuracy"].protocol == "10 inputs, 5 of which renaming changes"
 
 
+def test_it_is_a_main_figure_of_programs_alone() -> None:
+    found = measured(FirstToken(), FirstToken(), sample(renamed=change(RENAMED))).descriptions
+    assert [name for name, text in found.items() if text.summary] == ["renaming_flip_rate"]
+    assert not any(text.summary for text in RenamingRobustness().descriptions().values())
+
+
 def test_a_sample_is_drawn_alike_for_inputs_and_their_renamed_form() -> None:
     found = measured(FirstToken(), FirstToken(), sample(renamed=change(INPUTS)), samples=4)
     assert found.values["after/renamed_accuracy"] == 1 and found.values["after/renaming_flip_rate"] == 0

@@ -1,8 +1,10 @@
+import math
+
 import pandas as pd
 import pytest
 
 from study.metrics.description import Description
-from study.report.properties import Property, present, reasons, stated
+from study.report.properties import Property, present, reasons, stated, union
 from study.tracking.run import statements
 
 ACCURACY = Property("accuracy", "accuracy", "rate", higher_is_better=True, role="accuracy")
@@ -13,7 +15,8 @@ TIME = Property("time/repair", "repair time", "seconds", higher_is_better=False)
 def _runs(*properties: tuple[Property, ...], **metrics: list[float]) -> pd.DataFrame:
     """Runs from the newest to the oldest, and the properties that each states."""
     frame = pd.DataFrame({"ended": range(len(properties), 0, -1), **metrics})
-    return frame.assign(properties=[{item.key: item for item in run} for run in properties])
+    states = [{item.key: item for item in run} for run in properties]
+    return frame.assign(properties=states, not_applicable=[dict[str, str]() for _ in properties])
 
 
 def test_only_what_was_logged_is_a_column_in_the_order_of_the_runs() -> None:
@@ -34,6 +37,14 @@ def test_the_newest_description_counts_and_older_runs_add_theirs_in_their_place(
     expected = (own, renamed, AAOD, TIME)
     assert present(runs) == expected
     assert present(runs.sample(frac=1, random_state=0)) == expected
+
+
+def test_a_run_to_which_a_property_does_not_apply_describes_it_only_where_no_other_does() -> None:
+    vague, exact = Property("flips", "flips", summary=False), Property("flips", "flips", protocol="500 programs")
+    runs = _runs((vague, ACCURACY), (exact, ACCURACY), **{"after/flips": [math.nan, 0.1], "after/accuracy": [0.8, 0.8]})
+    runs["not_applicable"] = [{"flips": "no programs"}, {}]
+    assert present(runs) == (exact, ACCURACY)
+    assert union(runs[:1]) == (vague, ACCURACY)
 
 
 def test_what_tracking_writes_is_read_back_whole() -> None:

@@ -95,7 +95,7 @@ def reasons(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def present(runs: pd.DataFrame) -> tuple[Property, ...]:
-    """The properties that these runs have, as the newest run that states them describes them, in its order.
+    """The properties that these runs have, as `union` describes them, in the order of the newest run.
 
     Metrics `after/NAME` that no run describes come last, and nothing is known of them but their name. Curves and
     per-class figures (`after/NAME/...`) are not properties.
@@ -112,13 +112,16 @@ def present(runs: pd.DataFrame) -> tuple[Property, ...]:
 
 
 def union(runs: pd.DataFrame) -> tuple[Property, ...]:
-    """Everything that any of the runs states; where they differ, the newest counts."""
+    """Everything that any of the runs states; where they differ, the newest counts to which the property applies."""
     known: dict[str, Property] = {}
+    applied: dict[str, Property] = {}
     order: list[str] = []
-    for properties in runs.sort_values("ended", ascending=False, kind="stable")["properties"]:
+    newest_first = runs.sort_values("ended", ascending=False, kind="stable")
+    for properties, missing in zip(newest_first["properties"], newest_first["not_applicable"], strict=True):
         known = {**properties, **known}
+        applied = {**{key: item for key, item in properties.items() if key not in missing}, **applied}
         _merge(order, properties)
-    return tuple(known[key] for key in order)
+    return tuple((known | applied)[key] for key in order)
 
 
 def _merge(order: list[str], further: Iterable[str]) -> None:
