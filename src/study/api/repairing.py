@@ -197,18 +197,7 @@ class _Subject:
 
     @property
     def task(self) -> TaskSpec:
-        return TaskSpec(
-            model=self.faulty,
-            kind=self.data.kind,
-            num_classes=self.data.num_classes,
-            input_shape=tuple(self.data.input_shape),
-            has_groups=self.data.group_names is not None,
-            has_history=False,
-            threat=self.data.threat,
-            affine_invariant=self.data.affine_invariant,
-            renamable=self.data.renamable,
-            dataset=self.data.name,
-        )
+        return TaskSpec.of(self.data, self.faulty, has_history=False)
 
 
 def _repaired(

@@ -67,18 +67,8 @@ class Job:
     def task(self) -> TaskSpec:
         """What an approach may know before the faulty model is trained."""
         trained = self.recipe.checkpoint is None
-        return TaskSpec(
-            model=self.make_model().eval(),
-            kind=self.data.kind,
-            num_classes=self.data.num_classes,
-            input_shape=tuple(self.data.input_shape),
-            has_groups=self.data.group_names is not None,
-            has_history=trained and int(self.recipe.epochs) > 1,
-            threat=self.data.threat,
-            affine_invariant=self.data.affine_invariant,
-            renamable=self.data.renamable,
-            dataset=self.data.name,
-        )
+        history = trained and int(self.recipe.epochs) > 1
+        return TaskSpec.of(self.data, self.make_model().eval(), has_history=history)
 
     @cached_property
     def checkpoint_digest(self) -> str:

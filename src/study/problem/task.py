@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
 
 from study.data.example import example_inputs
 from study.data.threat import ThreatModel
+
+if TYPE_CHECKING:
+    from study.data.module import DataModule
 
 Kind = Literal["image", "table", "tokens"]
 
@@ -35,6 +38,22 @@ class TaskSpec:
     affine_invariant: bool = True
     renamable: bool = False
     dataset: str = ""
+
+    @classmethod
+    def of(cls, data: DataModule, model: nn.Module, *, has_history: bool) -> TaskSpec:
+        """The task that a data set, after its `check`, poses to a network."""
+        return cls(
+            model=model,
+            kind=data.kind,
+            num_classes=data.num_classes,
+            input_shape=tuple(data.input_shape),
+            has_groups=data.group_names is not None,
+            has_history=has_history,
+            threat=data.threat,
+            affine_invariant=data.affine_invariant,
+            renamable=data.renamable,
+            dataset=data.name,
+        )
 
     @property
     def name(self) -> str:
