@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -65,11 +65,11 @@ def subwords(name: str) -> tuple[str, ...]:
     return (first, *(f"_{piece}" for piece in others))
 
 
-def tokens(text: str, language: Language) -> list[str]:
-    """The tokens of program text: words by their parts, everything else whole."""
+def tokens(text: str, language: Language, whole: Collection[str] = ()) -> list[str]:
+    """The tokens of program text: words, but for those in `whole`, by their parts, everything else whole."""
     found: list[str] = []
     for piece, kind in lexemes(text, language):
-        if kind == "word":
+        if kind == "word" and piece not in whole:
             found += subwords(piece)
         else:
             found.append(piece)

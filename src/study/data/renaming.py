@@ -17,10 +17,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from study.data.code_tokens import Language, Vocabulary, lexemes, subwords
+from study.data.code_tokens import Language, Vocabulary, lexemes, subwords, tokens
 from study.data.local_names import PRIMITIVE, RESERVED, is_free, local_names
 
-PYTHON = frozenset({*keyword.kwlist, *keyword.softkwlist, *dir(builtins)})
+KEYWORDS: Mapping[Language, frozenset[str]] = {
+    "python": frozenset({*keyword.kwlist, *keyword.softkwlist, *dir(builtins)}),
+    "java": frozenset(RESERVED | PRIMITIVE),
+    "c": frozenset(RESERVED | PRIMITIVE),
+}
+"""Words of a language that no variable may, or should, be called."""
 RENAMED = "renamed"
 """What a split calls this change of its inputs, see `Split.variants`."""
 DRAWS = 20
@@ -42,20 +47,21 @@ def renamed(text: str, language: Language, names: Sequence[str]) -> str:
 class Template:
     """A function with a placeholder at each occurrence of a local name.
 
-    text: of the program, with placeholders; places: these, in the order of their first occurrence; taken: words that
-    no local name may be changed to.
+    text: of the program, with placeholders; places: these, in the order of their first occurrence; taken, reserved:
+    words of the program and of its language, which no local name may be changed to.
     """
 
     text: str
     places: tuple[str, ...]
     taken: frozenset[str]
+    reserved: frozenset[str]
 
     @classmethod
     def of(cls, text: str, language: Language) -> Template:
         """The text as it is where there are no local names."""
         local = local_names(text, language)
         if not local:
-            return cls(text, (), frozenset())
+            return cls(text, (), frozenset(), KEYWORDS[language])
         found = lexemes(text, language)
         taken = frozenset(lexeme.text for lexeme in found)
         mark = "LOCAL"
@@ -64,12 +70,12 @@ class Template:
         new = {name: f"{mark}{number}_" for number, name in enumerate(local)}
         if language == "python":
             written = ast.unparse(_Renamer(new).visit(ast.parse(text)))
-            return cls(written, tuple(new.values()), taken | PYTHON)
-        words = (
-            new[each.text] if each.text in new and is_free(found, place) else each.text
-            for place, each in enumerate(found)
-        )
-        return cls(" ".join(words), tuple(new.values()), taken | RESERVED | PRIMITIVE)
+        else:
+            written = " ".join(
+                new[each.text] if each.text in new and is_free(found, place) else each.text
+                for place, each in enumerate(found)
+            )
+        return cls(written, tuple(new.values()), taken, KEYWORDS[language])
 
     def drawn(self, draw: random.Random, names: Sequence[str]) -> dict[str, str]:
         """A new name for each placeholder."""
@@ -80,17 +86,9 @@ class Template:
         for name in chain(often, spare):
             if len(fresh) == count:
                 break
-            if name not in self.taken:
+            if name not in self.taken and name not in self.reserved:
                 fresh[name] = None
         return dict(zip(self.places, fresh, strict=True))
-
-    def tokens(self, language: Language) -> list[str]:
-        """The tokens of the text; those with a placeholder in them are whole lexemes."""
-        marks = set(self.places)
-        found: list[str] = []
-        for piece, kind in lexemes(self.text, language):
-            found += [piece] if kind != "word" or piece in marks else subwords(piece)
-        return found
 
 
 def filled(text: str, new: Mapping[str, str]) -> str:
@@ -147,7 +145,7 @@ class Encoded(NamedTuple):
         """length: tokens of a sequence; what follows them in the text is left out."""
         template = Template.of(text, vocabulary.language)
         pieces: list[list[int] | str] = []
-        for token in template.tokens(vocabulary.language)[:length]:
+        for token in tokens(template.text, vocabulary.language, template.places)[:length]:
             if any(place in token for place in template.places):
                 pieces.append(token)
             elif pieces and isinstance(pieces[-1], list):

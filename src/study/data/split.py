@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
-from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
@@ -106,7 +105,7 @@ class Split:
         in_memory = isinstance(self.inputs, Tensor | Concatenated)
         inputs = self.inputs[indices] if in_memory else Selected(self.inputs, indices)
         groups = None if self.groups is None else self.groups[indices]
-        variants = {name: selected(change, indices) for name, change in self.variants.items()}
+        variants = {change: narrowed(of, indices) for change, of in self.variants.items()}
         return Split(name or self.name, inputs, self.labels[indices], groups, variants)
 
     def to(self, device: torch.device) -> Split:
@@ -116,13 +115,9 @@ class Split:
         return Split(self.name, inputs, self.labels.to(device), groups, self.variants)
 
 
-def selected(change: Change, chosen: Tensor) -> Change:
-    """The change of the items at `chosen` ([M] int64) of a split, by their places there."""
-    return partial(_selected, change, chosen)
-
-
-def _selected(change: Change, chosen: Tensor, indices: Tensor, generator: torch.Generator | None) -> Tensor:
-    return change(chosen[indices.to(chosen.device)], generator)
+def narrowed(change: Change, chosen: Tensor) -> Change:
+    """The change of a split, for the items at `chosen` ([M] int64) by their places there."""
+    return lambda indices, generator: change(chosen[indices.to(chosen.device)], generator)
 
 
 class Selected:
@@ -210,12 +205,8 @@ def joined(name: str, parts: Sequence[Split]) -> Split:
 
 def _chained(changes: Sequence[Change], parts: Sequence[Split]) -> Change:
     """One change of several splits, one after the other."""
-
-    def changed(indices: Tensor, generator: torch.Generator | None) -> Tensor:
-        return _gathered(starts, indices, lambda part, places: changes[part](places, generator))
-
     starts = _starts(parts)
-    return changed
+    return lambda indices, generator: _gathered(starts, indices, lambda part, places: changes[part](places, generator))
 
 
 class Concatenated:

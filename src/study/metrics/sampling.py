@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from study.data.split import Change, Split, selected
+from study.data.split import Change, Split, narrowed
 from study.errors import NotApplicable
 from study.runtime.randomness import stream
 
@@ -51,7 +51,7 @@ def sample_of(test: Split, before: Tensor, after: Tensor, seed: int) -> Sample:
         batch = test.tensors()
     else:
         batch = test.fetch(torch.randperm(len(test), generator=stream(seed, "attack", "files"))[:FROM_FILES])
-    variants = {name: selected(change, batch.indices) for name, change in test.variants.items()}
+    variants = {name: narrowed(change, batch.indices) for name, change in test.variants.items()}
     return Sample(batch.inputs, batch.labels, right[batch.indices], variants)
 
 
