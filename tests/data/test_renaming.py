@@ -130,6 +130,18 @@ def test_new_names_are_of_the_pool_and_new_and_always_the_same() -> None:
     assert sum("usual" in each for each in often) > 30
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "words"),
+    [
+        ("python", "def f(a):\n    return a", ["len", "match", "while"]),
+        ("java", "int f ( int a ) { return a ; }", ["boolean", "while"]),
+        ("c", "int f(int a) { return a; }", ["size_t", "while"]),
+    ],
+)
+def test_new_names_are_no_words_of_the_language(language: Language, text: str, words: list[str]) -> None:
+    assert local_names(renamed(text, language, words), language) == ["v0"]
+
+
 def test_renamed_inputs_are_encoded_like_the_others() -> None:
     texts = ["def f(a):\n    return a", "def g():\n    return 1"]
     known = Vocabulary([tokens(text, "python") for text in [*texts, *texts]], "python", 50)
