@@ -38,7 +38,7 @@ class SwappedOperands(Functions):
     language: ClassVar[Language] = "python"
     classes = ("as written", "operands swapped")
     recipe: ClassVar[Mapping[str, Any]] = {
-        "epochs": 8,
+        "epochs": 12,
         "optimizer": "adam",
         "lr": 2e-3,
         "batch_size": 64,
