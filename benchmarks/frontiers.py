@@ -6,7 +6,6 @@ this file.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,8 +13,8 @@ from collections.abc import Iterator, Mapping
 import pandas
 
 from benchmarks.markdown import table
-from benchmarks.subject_rows import SUBJECTS, Subject
-from benchmarks.subjects import HERE, finished, renewed, stored
+from benchmarks.subject_rows import Subject
+from benchmarks.subjects import HERE, chosen, finished, parser_of, renewed, stored
 from study.frontier.repairs import Row, Stored, rows_of
 from study.runtime.progress import log_lines
 from study.storage.files import write_atomically
@@ -34,14 +33,11 @@ repairs most, by the same means or alone, at no more negative flips than the rep
 
 def main() -> None:
     """Measure the curves subject by subject, and store the table after each; subjects not chosen stay as they are."""
-    names = [subject.name for subject in SUBJECTS]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=names, metavar="SUBJECT", help=f"any of: {', '.join(names)}")
-    options = parser.parse_args()
+    options = parser_of(__doc__).parse_args()
     os.environ.setdefault("STUDY_HOME", str(HERE / "home"))
     log_lines(sys.stderr)
     frame = stored(TABLE)
-    for subject in (subject for subject in SUBJECTS if subject.name in (options.only or names)):
+    for subject in chosen(options):
         print(f"{subject.name} ({subject.scale})", file=sys.stderr)
         frame = renewed(frame, subject, lines(subject))
         write_atomically(TABLE, frame.to_csv(index=False, float_format="%.6g"))

@@ -34,7 +34,7 @@ def line(subject: Subject, method: str, results: Sequence[Result]) -> dict[str, 
     """Means over the seeds that ended with a repair, rates in percent, and the study's figures beside them."""
     outcomes = Counter(result.tags["outcome"] for result in results)
     told: dict[str, object] = {"subject": subject.name, "scale": subject.scale, "method": method}
-    told |= {"seeds": len(results), "repaired": outcomes["repaired"], "check": subject.check}
+    told |= {"seeds": len(results), "repaired": outcomes["repaired"]}
     told["reason"] = next((result.tags["reason"] for result in results if "reason" in result.tags), None)
     results = [result for result in results if result.tags["outcome"] == "repaired"] or results
     for title, metric in RATES.items():

@@ -37,27 +37,37 @@ TABLE = HERE / "subjects.csv"
 
 def main() -> None:
     """Run the subjects, then print and store the table."""
-    names = [subject.name for subject in SUBJECTS]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=names, metavar="SUBJECT", help=f"any of: {', '.join(names)}")
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--rows", nargs="*", choices=ROWS, default=ROWS, metavar="ROW", help=f"any of: {'; '.join(ROWS)}"
     )
     parser.add_argument("--collect", action="store_true", help="run nothing: the table of what is there")
     options = parser.parse_args()
     os.environ.setdefault("STUDY_HOME", str(HERE / "home"))
-    chosen = [subject for subject in SUBJECTS if subject.name in (options.only or names)]
-    for subject in [] if options.collect else chosen:
+    for subject in [] if options.collect else chosen(options):
         for row in (row for row in subject.rows if row in options.rows):
             if subprocess.run([sys.executable, "-m", "study", *command(subject, row)]).returncode:
                 print(f"{subject.name}: {row} did not end well", file=sys.stderr)
     frame = stored(TABLE)
-    for subject in chosen:
+    for subject in chosen(options):
         frame = renewed(frame, subject, lines(subject))
     write_atomically(TABLE, frame.to_csv(index=False, float_format="%.6g"))
     frame = stored(TABLE)  # as it is rounded there: the pages follow from the file
     write_atomically(TABLE.with_suffix(".md"), f"{HEAD}\n\n{markdown(frame)}\n")
     write_atomically(README, with_lines(README.read_text(), "subjects", in_readme(frame)))
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """Of a command that takes some of the subjects or, unless it is told which, all."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [subject.name for subject in SUBJECTS]
+    parser.add_argument("--only", nargs="*", choices=names, metavar="SUBJECT", help=f"any of: {', '.join(names)}")
+    return parser
+
+
+def chosen(options: argparse.Namespace) -> list[Subject]:
+    """The subjects that the options of a `parser_of` name."""
+    return [subject for subject in SUBJECTS if not options.only or subject.name in options.only]
 
 
 def stored(table: Path) -> pandas.DataFrame:
