@@ -29,7 +29,8 @@ HEAD = """# The faulty models before any repair
 Accuracy in percent, means over faulty models, each of a split of its own. Repair and test are random halves of the
 data's test part, where it has one, so *both* is the accuracy on that part; but of skewed data (`digits_s`, `mnist_s`,
 `cifar10s`) the test split alone holds each image in both versions. Beside it the accuracy of a quick model of another
-kind on the same data. Failing: inputs of the repair split that the faulty model gets wrong."""
+kind on the same data, measured once and not by this package. Failing: inputs of the repair split that the faulty model
+gets wrong."""
 
 
 class Counts(NamedTuple):
