@@ -17,10 +17,9 @@ import pandas
 
 from benchmarks.markdown import table
 from benchmarks.subject_rows import SUBJECTS, Subject
-from benchmarks.subjects import HERE, chosen, finished, parser_of, stored
+from benchmarks.subjects import HERE, chosen, finished, parser_of, store, stored
 from study.config.stored import subject_of
 from study.problem.prediction import right
-from study.storage.files import write_atomically
 from study.tracking.result import Result
 
 TABLE = HERE / "faulty.csv"
@@ -54,10 +53,7 @@ def main() -> None:
     if not told:
         sys.exit("no subject has a finished job: python -m benchmarks.subjects runs them")
     frame = pandas.DataFrame([told[subject.name] for subject in SUBJECTS if subject.name in told])
-    write_atomically(TABLE, frame.to_csv(index=False, float_format="%.6g"))
-    frame = stored(TABLE)  # as it is rounded there: the page follows from the file
-    write_atomically(TABLE.with_suffix(".md"), f"{HEAD}\n\n{markdown(frame)}\n")
-    print(markdown(frame))
+    print(markdown(store(frame, TABLE, HEAD, markdown)))
 
 
 def starts(subject: Subject) -> list[Path]:

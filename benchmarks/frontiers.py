@@ -14,10 +14,9 @@ import pandas
 
 from benchmarks.markdown import table
 from benchmarks.subject_rows import Subject
-from benchmarks.subjects import HERE, chosen, finished, parser_of, renewed, stored
+from benchmarks.subjects import HERE, chosen, finished, parser_of, renewed, store, stored
 from study.frontier.repairs import Row, Stored, rows_of
 from study.runtime.progress import log_lines
-from study.storage.files import write_atomically
 from study.tracking.result import Result
 
 TABLE = HERE / "frontiers.csv"
@@ -39,10 +38,7 @@ def main() -> None:
     frame = stored(TABLE)
     for subject in chosen(options):
         print(f"{subject.name} ({subject.scale})", file=sys.stderr)
-        frame = renewed(frame, subject, lines(subject))
-        write_atomically(TABLE, frame.to_csv(index=False, float_format="%.6g"))
-        frame = stored(TABLE)  # as it is rounded there: the page follows from the file
-        write_atomically(TABLE.with_suffix(".md"), f"{HEAD}\n\n{markdown(frame)}\n")
+        frame = store(renewed(frame, subject, lines(subject)), TABLE, HEAD, markdown)
     print(markdown(frame))
 
 

@@ -13,7 +13,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pandas
@@ -36,7 +36,7 @@ TABLE = HERE / "subjects.csv"
 
 
 def main() -> None:
-    """Run the subjects, then print and store the table."""
+    """Run the subjects, then store the table."""
     parser = parser_of(__doc__)
     parser.add_argument(
         "--rows", nargs="*", choices=ROWS, default=ROWS, metavar="ROW", help=f"any of: {'; '.join(ROWS)}"
@@ -51,9 +51,7 @@ def main() -> None:
     frame = stored(TABLE)
     for subject in chosen(options):
         frame = renewed(frame, subject, lines(subject))
-    write_atomically(TABLE, frame.to_csv(index=False, float_format="%.6g"))
-    frame = stored(TABLE)  # as it is rounded there: the pages follow from the file
-    write_atomically(TABLE.with_suffix(".md"), f"{HEAD}\n\n{markdown(frame)}\n")
+    frame = store(frame, TABLE, HEAD, markdown)
     write_atomically(README, with_lines(README.read_text(), "subjects", in_readme(frame)))
 
 
@@ -73,6 +71,16 @@ def chosen(options: argparse.Namespace) -> list[Subject]:
 def stored(table: Path) -> pandas.DataFrame:
     """The lines that the last benchmark wrote, none without one."""
     return pandas.read_csv(table) if table.exists() else pandas.DataFrame({"subject": [], "method": []})
+
+
+def store(
+    frame: pandas.DataFrame, table: Path, head: str, markdown: Callable[[pandas.DataFrame], str]
+) -> pandas.DataFrame:
+    """Write the lines, and beside them a page: head and Markdown of them; gives the lines as rounded there."""
+    write_atomically(table, frame.to_csv(index=False, float_format="%.6g"))
+    frame = stored(table)  # so that the page, too, follows from the file
+    write_atomically(table.with_suffix(".md"), f"{head}\n\n{markdown(frame)}\n")
+    return frame
 
 
 def renewed(frame: pandas.DataFrame, subject: Subject, lines: Iterable[Mapping[str, object]]) -> pandas.DataFrame:
